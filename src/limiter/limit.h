@@ -1,0 +1,83 @@
+/* limit.h - what a user sets: messages and bytes, each with a rate, a burst and an optional peak.
+ *
+ * A limit is up to four buckets (rate and peak, of messages and of bytes). A message is admitted
+ * only while every bucket is above zero, and is then charged to all of them; so each bucket keeps
+ * the contract of bucket.h on its own. Messages counts what a batch holds; bytes are metadata plus
+ * payload. One owner; `now_ns` is the owner's monotonic time. */
+#ifndef LIMITER_LIMIT_H
+#define LIMITER_LIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "limiter/bucket.h"
+
+/* One dimension of a limit. rate <= 0: not limited. burst 0: the default (one second's worth, at
+ * least 1). peak 0: none; else the most per period inside a burst (must be >= rate). */
+struct tg_rate_spec {
+    int64_t rate;  /* tokens per period */
+    int64_t burst; /* tokens */
+    int64_t peak;  /* tokens per period */
+};
+
+struct tg_limit_spec {
+    struct tg_rate_spec msgs, bytes;
+    int64_t period_ns; /* 1 ms .. 1 h; 0 means 1 s */
+};
+
+enum tg_limit_problem {
+    TG_LIMIT_OK = 0,
+    TG_LIMIT_RATE_TOO_HIGH, /* over 2^40 tokens a second */
+    TG_LIMIT_BAD_PERIOD,    /* not within 1 ms .. 1 h */
+    TG_LIMIT_BAD_BURST,     /* negative or over what fits (an hour at 2^40/s) */
+    TG_LIMIT_PEAK_BELOW_RATE,
+    TG_LIMIT_BURST_SMALL, /* a warning: below 20 ms' worth; the limit is usable */
+};
+
+/* Checks a specification; a warning is returned only if there is no error. */
+enum tg_limit_problem tg_limit_check(const struct tg_limit_spec *spec);
+const char *tg_limit_problem_text(enum tg_limit_problem p);
+bool tg_limit_spec_is_set(const struct tg_limit_spec *spec);
+bool tg_limit_spec_equal(const struct tg_limit_spec *a, const struct tg_limit_spec *b);
+
+/* The limit itself: fields private to limit.c. Zero-initialised it limits nothing. */
+struct tg_limit {
+    struct tg_limit_spec spec;
+    struct tg_bucket_params param[4]; /* msgs, bytes, msgs peak, bytes peak */
+    struct tg_bucket bucket[4];
+    uint32_t active; /* bit i: bucket i is in force */
+};
+
+/* <initial_percent> of the burst is there at the start (the broker's setting, default 10; at least
+ * one token, so that a fresh limit admits). <spec> must have passed tg_limit_check. */
+void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+                   int64_t now_ns);
+
+/* A new specification: balances stay (clamped to the new burst), debts stay; a dimension that was
+ * not limited before starts like a fresh one. */
+void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+                     int64_t now_ns);
+
+static inline bool tg_limit_is_set(const struct tg_limit *l)
+{
+    return l->active != 0;
+}
+
+/* True when every bucket is above zero. Refills. */
+bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns);
+
+/* Charges all buckets; may overdraw each once, by what is charged last. Never fails. */
+void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+
+/* Gives back tokens that were taken and not used (clamped at the burst). */
+void tg_limit_give_back(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+
+/* How long until tg_limit_has_tokens, in ns, rounded up; 0 when it has them. */
+int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns);
+
+/* Balances for people: tokens now (negative: debt); INT64_MAX where that dimension is not limited.
+ */
+int64_t tg_limit_balance_msgs(struct tg_limit *l, int64_t now_ns);
+int64_t tg_limit_balance_bytes(struct tg_limit *l, int64_t now_ns);
+
+#endif

@@ -1,0 +1,23 @@
+/* meter.h - the observed rate of a stream of events: one exponentially decaying average.
+ *
+ * Reads as events per second over about the last <tau> (1 s unless said). Exact for a steady rate
+ * after some tau; decays to 0 when nothing comes. One owner; no clock. */
+#ifndef LIMITER_METER_H
+#define LIMITER_METER_H
+
+#include <stdint.h>
+
+struct tg_meter { /* private to meter.c; zero-initialise */
+    double weighted;
+    int64_t last_ns;
+    uint64_t total; /* all events ever: read with tg_meter_total */
+};
+
+void tg_meter_add(struct tg_meter *m, uint64_t n, int64_t now_ns);
+double tg_meter_rate(const struct tg_meter *m, int64_t now_ns); /* events per second */
+static inline uint64_t tg_meter_total(const struct tg_meter *m)
+{
+    return m->total;
+}
+
+#endif

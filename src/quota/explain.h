@@ -1,0 +1,30 @@
+/* explain.h - the answer to "what limits this topic, which of it binds, since when, until when":
+ * plain facts about one path, turned into JSON by admin/ and into text by cli/. */
+#ifndef QUOTA_EXPLAIN_H
+#define QUOTA_EXPLAIN_H
+
+#include "quota/path.h"
+
+struct explain_scope {
+    enum scope_kind kind;
+    const char *name; /* borrowed from the scope */
+    enum limit_source source;
+    struct tg_limit_spec spec;
+    int64_t balance_msgs, balance_bytes; /* INT64_MAX: not limited */
+    double rate_msgs, rate_bytes;        /* now, per second */
+    bool binding;                        /* the narrowest that lacks tokens */
+    int64_t wait_ns;                     /* until it has tokens again, nobody else waiting */
+};
+
+struct explain {
+    uint32_t count;
+    struct explain_scope scope[PATH_SCOPES_MAX];
+};
+
+void explain_path(struct explain *out, const struct path *p, int64_t now_ns);
+
+/* The command that would raise this scope's limit, e.g.
+ * "tidegate topics set-publish-rate persistent://t/n/x --msg-publish-rate 1000". Caller frees. */
+char *explain_command(const struct explain_scope *s);
+
+#endif

@@ -1,0 +1,77 @@
+/* gate.h - what a producer's gate is: the set of reasons it must wait for, and how far the broker
+ * has gone against it (the step). One state machine, one function that moves it.
+ *
+ *   step     the producer's next frame         leaves when
+ *   OPEN     is charged and stored             a reason is set            -> PARK
+ *   PARK     is parked                         parking is full            -> HOLD or PAUSE
+ *                                              no reason, nothing parked  -> OPEN
+ *   HOLD     (comes with hold: stopped at the client; place kept)
+ *   PAUSE    is parked; its connection's       parking is below half      -> PARK
+ *            socket is not read                no reason, nothing parked  -> OPEN
+ *
+ * Telling the client (PIP-385) is a mark beside the step, not a step: it comes with hold.
+ * One owner: the topic's worker. */
+#ifndef THROTTLE_GATE_H
+#define THROTTLE_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "throttle/reason.h"
+
+enum gate_step { GATE_OPEN, GATE_PARK, GATE_HOLD, GATE_PAUSE };
+
+/* What the owner must do after a move. */
+enum gate_action {
+    GATE_NOTHING,
+    GATE_BEGAN,          /* throttling began: log, count, tell */
+    GATE_PAUSE_SOCKET,   /* stop reading the producer's connection */
+    GATE_RESUME_SOCKET,  /* this producer no longer needs it stopped */
+    GATE_ENDED,          /* throttling ended */
+    GATE_RESUME_AND_END, /* both of the last two */
+};
+
+/* The facts that advance() decides by. */
+struct gate_facts {
+    bool parked;       /* at least one frame is parked */
+    bool parking_full; /* the allowance is used up: no further frame fits */
+    bool parking_low;  /* below half of the allowance */
+};
+
+struct gate {
+    enum gate_step step;
+    uint32_t reasons;       /* bit per throttle_reason */
+    int64_t since_ns;       /* when it left OPEN; meaningless while OPEN */
+    int64_t throttled_ns;   /* sum over all closed periods */
+    uint64_t times;         /* periods begun */
+    uint64_t step_times[4]; /* times each step was entered */
+};
+
+void gate_init(struct gate *g);
+void gate_set(struct gate *g, enum throttle_reason r);
+void gate_clear(struct gate *g, enum throttle_reason r);
+bool gate_has(const struct gate *g, enum throttle_reason r);
+/* The narrowest reason that is set; REASON_COUNT when none is. */
+enum throttle_reason gate_reason(const struct gate *g);
+
+/* The only function that changes the step. Call it after each change of reasons or parking. */
+enum gate_action gate_advance(struct gate *g, struct gate_facts f, int64_t now_ns);
+
+/* Throttled time including the running period. */
+int64_t gate_throttled_ns(const struct gate *g, int64_t now_ns);
+const char *gate_step_name(enum gate_step s);
+
+/* Who wants a connection's socket unread: counts of producers and a set of the connection's own
+ * reasons. Reading resumes exactly when the last is gone. Owner: the connection's worker. */
+struct pause_set {
+    uint32_t producers;
+    uint32_t reasons; /* bit per throttle_reason */
+};
+/* Each returns true when the socket must now change (be paused, or be read again). */
+bool pause_set_add_producer(struct pause_set *p);
+bool pause_set_remove_producer(struct pause_set *p);
+bool pause_set_add(struct pause_set *p, enum throttle_reason r);
+bool pause_set_remove(struct pause_set *p, enum throttle_reason r);
+bool pause_set_is_paused(const struct pause_set *p);
+
+#endif
