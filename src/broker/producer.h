@@ -1,0 +1,76 @@
+/* producer.h - a producer and the way of its messages (publish.c).
+ *
+ * Lives with the topic; its connection may be gone before it: then conn is NULL and it stays until
+ * what it has in flight is durable. One owner: the topic's worker. */
+#ifndef BROKER_PRODUCER_H
+#define BROKER_PRODUCER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "broker/conn.h"
+#include "broker/topic.h"
+#include "throttle/gate.h"
+#include "throttle/parking.h"
+#include "throttle/waitq.h"
+
+struct producer {
+    UT_hash_handle hh;                            /* conn->producers, by id */
+    struct producer *prev, *next;                 /* topic->producers */
+    struct producer *blocked_prev, *blocked_next; /* shard->blocked */
+    bool is_blocked;
+    uint64_t id;
+    struct conn *conn; /* NULL: connection lost or closed, in flight being awaited */
+    struct topic *topic;
+    char *name;
+    bool name_from_user;
+    uint64_t epoch;
+    json_t *metadata; /* KeyValues of PRODUCER, for stats; NULL: none */
+    int64_t connected_wall_ns;
+    char *address; /* of its client; outlives conn */
+    char *client_version;
+
+    struct gate gate;
+    struct parking parking;
+    struct waiter waiter;      /* in the binding scope's queue */
+    struct scope *binding;     /* the scope it waits at, or NULL */
+    bool pausing;              /* it holds its connection's socket paused */
+    int64_t throttled_wall_ns; /* since when, wall clock */
+    struct log_gate log_gate;  /* begin/end lines */
+
+    uint64_t in_flight; /* appended, not yet durable */
+    bool closing;       /* CLOSE_PRODUCER waits for in_flight == 0 */
+    uint64_t close_request_id;
+    struct tg_meter msgs, bytes;
+    uint64_t receipts;
+};
+
+/* Registers it on its topic and connection. Takes <name>. */
+struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char *name);
+/* It is gone for its client: parked frames are dropped, it leaves queues and the connection's map;
+ * freed when nothing is in flight. */
+void producer_close(struct producer *p);
+struct producer *topic_producer_by_name(struct topic *t, const char *name);
+
+/* ---- publish.c: life of a SEND after it was parsed ---- */
+
+struct publish {
+    uint64_t sequence_id, highest_sequence_id;
+    uint32_t messages;
+    uint32_t crc;
+    const uint8_t *body;
+    uint32_t len;
+};
+/* Admits, charges and appends it, or parks it. */
+void publish_frame(struct producer *p, const struct publish *m);
+/* The waitq's callbacks for topics (topic.c hands them to waitq_init). */
+extern const struct waitq_ops publish_waitq_ops;
+/* The store reported an append (port callback). */
+void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
+/* The store has room again: those who wait for it go on. */
+void publish_store_has_room(struct shard *s);
+/* A limit of the topic was changed or removed. */
+void publish_limit_changed(struct topic *t);
+
+#endif

@@ -1,0 +1,115 @@
+/* registry.h - what the administrator made: clusters, tenants, namespaces, partitioned topics and
+ * their policies. Kept in memory, read without waiting; every change is first made durable in the
+ * metadata store and then applied, so that what is answered "done" survives a crash.
+ *
+ * Owner: worker 0 (the control worker). Metadata keys, values are JSON:
+ *   cluster/<c>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
+ *   topic/<t>/<ns>/<local>            (topic.c)
+ *   cursor/<t>/<ns>/<local>\n<sub>    (cursor_store.c) */
+#ifndef BROKER_REGISTRY_H
+#define BROKER_REGISTRY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/err.h"
+#include "broker/names.h"
+#include "quota/policy.h"
+
+struct shard;
+struct topic;
+struct registry;
+
+struct cluster {
+    char *name;
+    json_t *doc; /* ClusterData as set */
+    UT_hash_handle hh;
+};
+
+struct tenant {
+    char *name;
+    json_t *doc; /* adminRoles, allowedClusters */
+    uint32_t namespaces;
+    UT_hash_handle hh;
+};
+
+struct ns {
+    char *name; /* tenant/ns */
+    struct tenant *tenant;
+    json_t *doc;                     /* the rest of Policies as set: bundles, ... */
+    struct rate_policy publish_rate; /* policy for each topic below */
+    struct topic *topics;            /* list of those that exist, see topic.h */
+    uint32_t topic_count;
+    UT_hash_handle hh;
+};
+
+struct partitioned {
+    char *name; /* persistent://t/ns/local */
+    struct ns *ns;
+    int partitions;
+    json_t *properties;
+    struct rate_policy publish_rate; /* of the partitioned topic: each partition's own policy */
+    UT_hash_handle hh;
+};
+
+/* How an asynchronous change ended. TG_EEXIST, TG_ENOENT, TG_EBUSY (not empty), TG_EIO... */
+typedef void (*registry_done)(void *ctx, enum tg_err e);
+
+struct registry *registry_new(struct shard *control);
+void registry_free(struct registry *r);
+
+/* Reads everything, makes the standalone defaults where missing (cluster, tenants public and
+ * pulsar, namespaces public/default and pulsar/system), instantiates all topics with their cursors
+ * (topic_restore), then calls <done>. */
+void registry_load(struct registry *r, registry_done done, void *ctx);
+
+struct cluster *registry_cluster(struct registry *r, const char *name);
+struct tenant *registry_tenant(struct registry *r, const char *name);
+struct ns *registry_ns(struct registry *r, const char *name); /* "t/ns" */
+struct partitioned *registry_partitioned(struct registry *r, const char *full_name);
+/* First of each map; walk with hh.next. */
+struct cluster *registry_clusters(struct registry *r);
+struct tenant *registry_tenants(struct registry *r);
+struct ns *registry_namespaces(struct registry *r);
+struct partitioned *registry_all_partitioned(struct registry *r);
+
+/* ---- changes; <done> is always called, later ---- */
+void registry_put_cluster(struct registry *r, const char *name, json_t *doc, registry_done done,
+                          void *ctx);
+void registry_delete_cluster(struct registry *r, const char *name, registry_done done, void *ctx);
+/* <must_be>: +1 new (else TG_EEXIST), 0 existing (else TG_ENOENT). Borrows <doc>. */
+void registry_put_tenant(struct registry *r, const char *name, json_t *doc, bool is_new,
+                         registry_done done, void *ctx);
+void registry_delete_tenant(struct registry *r, const char *name, registry_done done, void *ctx);
+void registry_create_ns(struct registry *r, const char *name, json_t *doc, registry_done done,
+                        void *ctx);
+void registry_delete_ns(struct registry *r, const char *name, registry_done done, void *ctx);
+/* NULL removes the policy. Applied to every topic of the namespace (topic_apply_policies). */
+void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
+                                  registry_done done, void *ctx);
+
+/* Makes the metadata and the partitions 0..n-1 themselves. */
+void registry_create_partitioned(struct registry *r, const struct topic_name *n, int partitions,
+                                 json_t *properties, registry_done done, void *ctx);
+/* TG_ENOENT: no partitioned topic; TG_ERANGE: it would shrink. */
+void registry_grow_partitioned(struct registry *r, const struct topic_name *n, int partitions,
+                               registry_done done, void *ctx);
+/* Deletes metadata and partitions. TG_EBUSY: a partition has producers or consumers (unless
+ * <force>). */
+void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
+                                 registry_done done, void *ctx);
+void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
+                                           const struct rate_policy *policy, registry_done done,
+                                           void *ctx);
+
+/* A rate policy as the JSON that is stored and that REST speaks:
+ * {"publishThrottlingRateInMsg":n,"publishThrottlingRateInByte":n [,"burst..."]} - see
+ * registry_json.c. */
+json_t *rate_policy_to_json(const struct rate_policy *p);
+/* TG_EINVAL / TG_ERANGE with *why (caller frees) for what is no usable policy. */
+TG_MUSTCHECK enum tg_err rate_policy_from_json(struct rate_policy *out, const json_t *j,
+                                               char **why);
+
+#endif
