@@ -65,5 +65,9 @@ void settings_each(const struct settings *s,
                    void (*fn)(void *ctx, const char *name, const char *value, const char *allowed,
                               const char *doc),
                    void *ctx);
+/* The same with what the documentation says of each default: for docs/configuration.md. */
+void settings_each_default(void (*fn)(void *ctx, const char *name, const char *value,
+                                      const char *allowed, const char *doc),
+                           void *ctx);
 
 #endif
