@@ -1,0 +1,222 @@
+/* limit.c - a limit is up to four buckets: messages, bytes, and a peak for each.
+ *
+ * Invariant: bit i of `active` is set exactly when bucket i is in force, and then param[i] is what
+ * its level is counted in. Two buckets of one dimension are charged alike: the first, with the
+ * user's burst, holds the long-run rate; the second, with 10 ms' worth of burst, holds the peak. So
+ * inside a burst at most peak * t + 10 ms of the peak + the last message pass, and over any window
+ * at most rate * t + burst + the last message. */
+#include "limiter/limit.h"
+
+#include <stddef.h>
+
+#define NS_PER_S     INT64_C(1000000000)
+#define PEAK_NS      INT64_C(10000000) /* longer than a loop turn, far shorter than a burst */
+#define SMALL_NS     INT64_C(20000000)
+#define BUCKETS      4
+#define PEAK(bucket) ((bucket) >= 2)
+
+__extension__ typedef __int128 i128;
+
+/* Tokens that <rate> per period brings in <span_ns>, rounded down; saturates. */
+static int64_t worth(int64_t rate, int64_t period_ns, int64_t span_ns)
+{
+    i128 tokens = (i128)rate * span_ns / period_ns;
+    return tokens > INT64_MAX ? INT64_MAX : (int64_t)tokens;
+}
+
+static int64_t at_least_one(int64_t n)
+{
+    return n < 1 ? 1 : n;
+}
+
+static int64_t period_of(const struct tg_limit_spec *spec)
+{
+    return spec->period_ns == 0 ? NS_PER_S : spec->period_ns;
+}
+
+static int64_t burst_of(const struct tg_rate_spec *r, int64_t period_ns)
+{
+    return r->burst != 0 ? r->burst : at_least_one(worth(r->rate, period_ns, NS_PER_S));
+}
+
+static bool over_max_rate(int64_t rate, int64_t period_ns)
+{
+    return (i128)rate * NS_PER_S > (i128)TG_RATE_MAX_PER_S * period_ns;
+}
+
+static enum tg_limit_problem check_rate(const struct tg_rate_spec *r, int64_t period_ns)
+{
+    if (r->rate <= 0)
+        return TG_LIMIT_OK;
+    if (over_max_rate(r->rate, period_ns) || over_max_rate(r->peak, period_ns))
+        return TG_LIMIT_RATE_TOO_HIGH;
+    if (!tg_bucket_burst_fits(r->rate, period_ns, r->burst))
+        return TG_LIMIT_BAD_BURST;
+    if (r->peak != 0 && r->peak < r->rate)
+        return TG_LIMIT_PEAK_BELOW_RATE;
+    if (r->burst != 0 && (i128)r->burst * period_ns < (i128)r->rate * SMALL_NS)
+        return TG_LIMIT_BURST_SMALL;
+    return TG_LIMIT_OK;
+}
+
+enum tg_limit_problem tg_limit_check(const struct tg_limit_spec *spec)
+{
+    int64_t period_ns = period_of(spec);
+    if (period_ns < TG_PERIOD_MIN_NS || period_ns > TG_PERIOD_MAX_NS)
+        return TG_LIMIT_BAD_PERIOD;
+    enum tg_limit_problem msgs = check_rate(&spec->msgs, period_ns);
+    enum tg_limit_problem bytes = check_rate(&spec->bytes, period_ns);
+    bool msgs_is_error = msgs != TG_LIMIT_OK && msgs != TG_LIMIT_BURST_SMALL;
+    return msgs_is_error || bytes == TG_LIMIT_OK ? msgs : bytes;
+}
+
+const char *tg_limit_problem_text(enum tg_limit_problem p)
+{
+    switch (p) {
+    case TG_LIMIT_OK:
+        return "ok";
+    case TG_LIMIT_RATE_TOO_HIGH:
+        return "the rate is over 2^40 a second";
+    case TG_LIMIT_BAD_PERIOD:
+        return "the period is not within 1 ms and 1 h";
+    case TG_LIMIT_BAD_BURST:
+        return "the burst is negative or too large";
+    case TG_LIMIT_PEAK_BELOW_RATE:
+        return "the peak rate is below the rate";
+    case TG_LIMIT_BURST_SMALL:
+        return "the burst is below 20 ms of the rate";
+    }
+    return "unknown problem";
+}
+
+bool tg_limit_spec_is_set(const struct tg_limit_spec *spec)
+{
+    return spec->msgs.rate > 0 || spec->bytes.rate > 0;
+}
+
+static bool rate_spec_equal(const struct tg_rate_spec *a, const struct tg_rate_spec *b)
+{
+    if (a->rate <= 0 && b->rate <= 0)
+        return true;
+    return a->rate == b->rate && a->burst == b->burst && a->peak == b->peak;
+}
+
+bool tg_limit_spec_equal(const struct tg_limit_spec *a, const struct tg_limit_spec *b)
+{
+    if (!tg_limit_spec_is_set(a) && !tg_limit_spec_is_set(b))
+        return true;
+    return rate_spec_equal(&a->msgs, &b->msgs) && rate_spec_equal(&a->bytes, &b->bytes) &&
+           period_of(a) == period_of(b);
+}
+
+static const struct tg_rate_spec *rate_spec_of(const struct tg_limit_spec *spec, int bucket)
+{
+    return bucket % 2 == 0 ? &spec->msgs : &spec->bytes;
+}
+
+static bool wants_bucket(const struct tg_limit_spec *spec, int bucket)
+{
+    const struct tg_rate_spec *r = rate_spec_of(spec, bucket);
+    return r->rate > 0 && (!PEAK(bucket) || r->peak > 0);
+}
+
+static struct tg_bucket_params params_of(const struct tg_limit_spec *spec, int bucket)
+{
+    const struct tg_rate_spec *r = rate_spec_of(spec, bucket);
+    int64_t period_ns = period_of(spec);
+    if (!PEAK(bucket))
+        return tg_bucket_params_make(r->rate, period_ns, burst_of(r, period_ns));
+    return tg_bucket_params_make(r->peak, period_ns,
+                                 at_least_one(worth(r->peak, period_ns, PEAK_NS)));
+}
+
+/* The peak's own burst is too short to double anything, so it starts full. */
+static int64_t initial_tokens(const struct tg_limit_spec *spec, int bucket, int initial_percent)
+{
+    if (PEAK(bucket))
+        return INT64_MAX;
+    int64_t burst = burst_of(rate_spec_of(spec, bucket), period_of(spec));
+    int percent = initial_percent < 0 ? 0 : initial_percent > 100 ? 100 : initial_percent;
+    return at_least_one(worth(burst, 100, percent));
+}
+
+void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+                     int64_t now_ns)
+{
+    uint32_t was_active = l->active;
+    l->spec = *spec;
+    l->active = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+        if (!wants_bucket(spec, i))
+            continue;
+        struct tg_bucket_params p = params_of(spec, i);
+        if (was_active & 1U << i)
+            tg_bucket_retune(&l->bucket[i], &l->param[i], &p, now_ns);
+        else
+            tg_bucket_init(&l->bucket[i], &p, initial_tokens(spec, i, initial_percent), now_ns);
+        l->param[i] = p;
+        l->active |= 1U << i;
+    }
+}
+
+void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+                   int64_t now_ns)
+{
+    *l = (struct tg_limit){0};
+    tg_limit_retune(l, spec, initial_percent, now_ns);
+}
+
+bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
+{
+    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (!tg_bucket_has_tokens(&l->bucket[i], &l->param[i], now_ns))
+            return false;
+    }
+    return true;
+}
+
+void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        tg_bucket_charge(&l->bucket[i], &l->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+    }
+}
+
+void tg_limit_give_back(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        tg_bucket_give_back(&l->bucket[i], &l->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+    }
+}
+
+int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns)
+{
+    int64_t longest_ns = 0;
+    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        int64_t wait_ns = tg_bucket_wait_ns(&l->bucket[i], &l->param[i], now_ns);
+        if (wait_ns > longest_ns)
+            longest_ns = wait_ns;
+    }
+    return longest_ns;
+}
+
+static int64_t balance_of(struct tg_limit *l, int bucket, int64_t now_ns)
+{
+    if (!(l->active & 1U << bucket))
+        return INT64_MAX;
+    return tg_bucket_balance(&l->bucket[bucket], &l->param[bucket], now_ns);
+}
+
+int64_t tg_limit_balance_msgs(struct tg_limit *l, int64_t now_ns)
+{
+    return balance_of(l, 0, now_ns);
+}
+
+int64_t tg_limit_balance_bytes(struct tg_limit *l, int64_t now_ns)
+{
+    return balance_of(l, 1, now_ns);
+}

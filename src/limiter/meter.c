@@ -1,0 +1,64 @@
+/* meter.c - one exponentially decaying rate.
+ *
+ * `weighted` is the sum of all events, each weighted by e^-(age / tau), as of last_ns. For a steady
+ * rate r it settles at r * tau, so the reading is weighted / tau. Adding more within the same
+ * instant, the usual case under a clock read once per loop turn, costs an addition. A clock that
+ * stands still or steps back decays nothing.
+ *
+ * The exponential is worked out here: libm would be the library's only dependency beside libc. */
+#include "limiter/meter.h"
+
+#include <string.h>
+
+#define TAU_S      1.0
+#define NS_PER_S   1e9
+#define LOG2_E     1.4426950408889634
+#define LN_2       0.6931471805599453
+#define FORGOTTEN  1000 /* halvings after which nothing is left; keeps 2^-n a normal double */
+#define SERIES_END 12   /* terms of the series: enough for double precision within [0, ln 2] */
+
+/* 2^-n for 0 <= n <= FORGOTTEN, by its exponent bits. */
+static double halvings(unsigned n)
+{
+    uint64_t bits = (uint64_t)(1023 - n) << 52;
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
+/* e^-x for x >= 0: whole halvings, and a short series for the rest. */
+static double decay(double x)
+{
+    double halves = x * LOG2_E;
+    if (halves >= FORGOTTEN)
+        return 0;
+    unsigned whole = (unsigned)halves;
+    double rest = (halves - whole) * LN_2;
+    double sum = 1;
+    for (int i = SERIES_END; i > 0; i--)
+        sum = 1 - rest * sum / i;
+    return halvings(whole) * sum;
+}
+
+static double weighted_at(const struct tg_meter *m, int64_t now_ns)
+{
+    if (now_ns <= m->last_ns || m->weighted == 0)
+        return m->weighted;
+    double age_ns = (double)((uint64_t)now_ns - (uint64_t)m->last_ns);
+    return m->weighted * decay(age_ns / (TAU_S * NS_PER_S));
+}
+
+void tg_meter_add(struct tg_meter *m, uint64_t n, int64_t now_ns)
+{
+    m->weighted = weighted_at(m, now_ns);
+    if (now_ns > m->last_ns || m->weighted == 0)
+        m->last_ns = now_ns;
+    m->weighted += (double)n;
+    if (__builtin_add_overflow(m->total, n, &m->total))
+        m->total = UINT64_MAX;
+}
+
+double tg_meter_rate(const struct tg_meter *m, int64_t now_ns)
+{
+    return weighted_at(m, now_ns) / TAU_S;
+}
