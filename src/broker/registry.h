@@ -50,7 +50,8 @@ struct partitioned {
     struct ns *ns;
     int partitions;
     json_t *properties;
-    struct rate_policy publish_rate; /* of the partitioned topic: each partition's own policy */
+    struct rate_policy
+        publish_rate; /* the topic policy of each partition that has none of its own */
     UT_hash_handle hh;
 };
 
@@ -75,11 +76,13 @@ struct tenant *registry_tenants(struct registry *r);
 struct ns *registry_namespaces(struct registry *r);
 struct partitioned *registry_all_partitioned(struct registry *r);
 
-/* ---- changes; <done> is always called, later ---- */
+/* ---- changes: carried out one after the other, in the order asked for. <done> is always called,
+ * later; at once only with TG_EBUSY, when too many wait. registry_free ends them with TG_ECLOSED.
+ * ---- */
 void registry_put_cluster(struct registry *r, const char *name, json_t *doc, registry_done done,
                           void *ctx);
 void registry_delete_cluster(struct registry *r, const char *name, registry_done done, void *ctx);
-/* <must_be>: +1 new (else TG_EEXIST), 0 existing (else TG_ENOENT). Borrows <doc>. */
+/* <is_new>: it must not exist (else TG_EEXIST), or must (else TG_ENOENT). Borrows <doc>. */
 void registry_put_tenant(struct registry *r, const char *name, json_t *doc, bool is_new,
                          registry_done done, void *ctx);
 void registry_delete_tenant(struct registry *r, const char *name, registry_done done, void *ctx);
@@ -90,7 +93,9 @@ void registry_delete_ns(struct registry *r, const char *name, registry_done done
 void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                   registry_done done, void *ctx);
 
-/* Makes the metadata and the partitions 0..n-1 themselves. */
+/* Makes the metadata and the partitions 0..n-1 themselves. TG_ENOENT: no such namespace; TG_EEXIST:
+ * a topic or partitioned topic of that name; TG_ERANGE: the name leaves no room for its
+ * partitions'; TG_ELIMIT: too many topics. */
 void registry_create_partitioned(struct registry *r, const struct topic_name *n, int partitions,
                                  json_t *properties, registry_done done, void *ctx);
 /* TG_ENOENT: no partitioned topic; TG_ERANGE: it would shrink. */
@@ -103,6 +108,9 @@ void registry_delete_partitioned(struct registry *r, const struct topic_name *n,
 void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
                                            const struct rate_policy *policy, registry_done done,
                                            void *ctx);
+/* Borrows <properties>; NULL: none. */
+void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
+                                         json_t *properties, registry_done done, void *ctx);
 
 /* A rate policy as the JSON that is stored and that REST speaks:
  * {"publishThrottlingRateInMsg":n,"publishThrottlingRateInByte":n [,"burst..."]} - see

@@ -1,0 +1,526 @@
+/* registry.c - clusters, tenants and namespaces in memory, and how they are changed.
+ *
+ * Invariant: what is in a map has its row in the metadata store. A change is checked when its turn
+ * comes, written, and applied when the write is durable; a namespace that is being deleted leaves
+ * its map before the write, so that nothing is made in it meanwhile, and comes back if the write
+ * fails. */
+#include "broker/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "broker/registry_priv.h"
+#include "broker/topic.h"
+
+/* ---- the queue of changes ---- */
+
+static void change_free(struct change *c)
+{
+    free(c->name);
+    json_decref(c->doc);
+    topic_name_fini(&c->topic);
+    free(c);
+}
+
+struct change *change_new(struct registry *r, void (*begin)(struct change *c), char *name,
+                          json_t *doc, registry_done done, void *ctx)
+{
+    struct change *c = xcalloc(1, sizeof *c);
+    *c = (struct change){.registry = r,
+                         .begin = begin,
+                         .done = done,
+                         .ctx = ctx,
+                         .name = name,
+                         .doc = json_incref(doc)};
+    c->topic.partition = -1;
+    return c;
+}
+
+static void arm_pump(struct registry *r)
+{
+    if (r->current == NULL && r->head != NULL)
+        timer_arm(r->shard->worker, &r->pump, shard_now_ns(r->shard));
+}
+
+void change_submit(struct change *c)
+{
+    struct registry *r = c->registry;
+    if (r->waiting >= REGISTRY_CHANGES_MAX) {
+        c->done(c->ctx, TG_EBUSY);
+        change_free(c);
+        return;
+    }
+    if (r->tail != NULL)
+        r->tail->next = c;
+    else
+        r->head = c;
+    r->tail = c;
+    r->waiting++;
+    arm_pump(r);
+}
+
+static void pump(struct timer *t, int64_t now_ns)
+{
+    (void)now_ns;
+    struct registry *r = (struct registry *)t;
+    if (r->current != NULL || r->head == NULL)
+        return;
+    struct change *c = r->head;
+    r->head = c->next;
+    if (r->head == NULL)
+        r->tail = NULL;
+    r->waiting--;
+    r->current = c;
+    c->begin(c);
+}
+
+void change_end(struct change *c, enum tg_err e)
+{
+    struct registry *r = c->registry;
+    TG_ASSERT(r->current == c);
+    r->current = NULL;
+    c->done(c->ctx, e);
+    change_free(c);
+    arm_pump(r);
+}
+
+static void on_stored(void *ctx, enum tg_err e, int64_t version, const char *value, size_t len)
+{
+    (void)version, (void)value, (void)len;
+    struct change *c = ctx;
+    c->stored(c, e);
+}
+
+void change_put_row(struct change *c, const char *key, json_t *row, int64_t expected,
+                    void (*stored)(struct change *c, enum tg_err e))
+{
+    char *text = json_dumps(row, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(row);
+    c->stored = stored;
+    ms_put(c->registry->shard->meta, key, text, strlen(text), expected, on_stored, c);
+    free(text);
+}
+
+void change_delete_row(struct change *c, const char *key,
+                       void (*stored)(struct change *c, enum tg_err e))
+{
+    c->stored = stored;
+    ms_delete(c->registry->shard->meta, key, MS_ANY, on_stored, c);
+}
+
+/* A row that was not expected there (unreadable at the start, so not in memory) is left alone. */
+static enum tg_err as_exists(enum tg_err e)
+{
+    return e == TG_ECONFLICT ? TG_EEXIST : e;
+}
+
+/* ---- life ---- */
+
+struct registry *registry_new(struct shard *control)
+{
+    struct registry *r = xcalloc(1, sizeof *r);
+    r->shard = control;
+    timer_init(&r->pump, pump);
+    return r;
+}
+
+static void cluster_free(struct cluster *c)
+{
+    json_decref(c->doc);
+    free(c->name);
+    free(c);
+}
+
+static void tenant_free(struct tenant *t)
+{
+    json_decref(t->doc);
+    free(t->name);
+    free(t);
+}
+
+static void ns_free(struct ns *n)
+{
+    json_decref(n->doc);
+    free(n->name);
+    free(n);
+}
+
+static void abandon(struct change *c)
+{
+    if (c->leaving != NULL)
+        ns_free(c->leaving);
+    if (c->leaving_partitioned != NULL)
+        partitioned_free(c->leaving_partitioned);
+    c->done(c->ctx, TG_ECLOSED);
+    change_free(c);
+}
+
+/* Changes under way end with TG_ECLOSED; the metadata port is not polled any more. */
+static void abandon_changes(struct registry *r)
+{
+    if (r->current != NULL)
+        abandon(r->current);
+    struct change *next;
+    for (struct change *c = r->head; c != NULL; c = next) {
+        next = c->next;
+        abandon(c);
+    }
+}
+
+void registry_free(struct registry *r)
+{
+    if (r == NULL)
+        return;
+    abandon_changes(r);
+    struct partitioned *p, *next_p;
+    HASH_ITER(hh, r->partitioned, p, next_p)
+    {
+        HASH_DEL(r->partitioned, p);
+        partitioned_free(p);
+    }
+    struct ns *n, *next_n;
+    HASH_ITER(hh, r->namespaces, n, next_n)
+    {
+        HASH_DEL(r->namespaces, n);
+        ns_free(n);
+    }
+    struct tenant *t, *next_t;
+    HASH_ITER(hh, r->tenants, t, next_t)
+    {
+        HASH_DEL(r->tenants, t);
+        tenant_free(t);
+    }
+    struct cluster *c, *next_c;
+    HASH_ITER(hh, r->clusters, c, next_c)
+    {
+        HASH_DEL(r->clusters, c);
+        cluster_free(c);
+    }
+    free(r->load);
+    free(r);
+}
+
+/* ---- reading ---- */
+
+struct cluster *registry_cluster(struct registry *r, const char *name)
+{
+    struct cluster *c;
+    HASH_FIND_STR(r->clusters, name, c);
+    return c;
+}
+
+struct tenant *registry_tenant(struct registry *r, const char *name)
+{
+    struct tenant *t;
+    HASH_FIND_STR(r->tenants, name, t);
+    return t;
+}
+
+struct ns *registry_ns(struct registry *r, const char *name)
+{
+    struct ns *n;
+    HASH_FIND_STR(r->namespaces, name, n);
+    return n;
+}
+
+struct partitioned *registry_partitioned(struct registry *r, const char *full_name)
+{
+    struct partitioned *p;
+    HASH_FIND_STR(r->partitioned, full_name, p);
+    return p;
+}
+
+struct cluster *registry_clusters(struct registry *r)
+{
+    return r->clusters;
+}
+
+struct tenant *registry_tenants(struct registry *r)
+{
+    return r->tenants;
+}
+
+struct ns *registry_namespaces(struct registry *r)
+{
+    return r->namespaces;
+}
+
+struct partitioned *registry_all_partitioned(struct registry *r)
+{
+    return r->partitioned;
+}
+
+/* ---- into memory ---- */
+
+struct cluster *registry_add_cluster(struct registry *r, const char *name, json_t *doc)
+{
+    struct cluster *c = xcalloc(1, sizeof *c);
+    c->name = xstrdup(name);
+    c->doc = json_incref(doc);
+    HASH_ADD_KEYPTR(hh, r->clusters, c->name, strlen(c->name), c);
+    return c;
+}
+
+struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t *doc)
+{
+    struct tenant *t = xcalloc(1, sizeof *t);
+    t->name = xstrdup(name);
+    t->doc = json_incref(doc);
+    HASH_ADD_KEYPTR(hh, r->tenants, t->name, strlen(t->name), t);
+    return t;
+}
+
+struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc,
+                           const struct rate_policy *publish_rate)
+{
+    struct ns *n = xcalloc(1, sizeof *n);
+    n->name = xstrdup(name);
+    n->tenant = t;
+    n->doc = doc != NULL ? json_incref(doc) : json_object();
+    n->publish_rate = *publish_rate;
+    t->namespaces++;
+    HASH_ADD_KEYPTR(hh, r->namespaces, n->name, strlen(n->name), n);
+    return n;
+}
+
+/* ---- clusters ---- */
+
+static void cluster_stored(struct change *c, enum tg_err e)
+{
+    struct registry *r = c->registry;
+    struct cluster *old = registry_cluster(r, c->name);
+    if (e == TG_OK && old != NULL) {
+        json_decref(old->doc);
+        old->doc = json_incref(c->doc);
+    } else if (e == TG_OK) {
+        registry_add_cluster(r, c->name, c->doc);
+    }
+    change_end(c, e);
+}
+
+static void cluster_begin_put(struct change *c)
+{
+    char *key = xasprintf("cluster/%s", c->name);
+    change_put_row(c, key, json_incref(c->doc), MS_ANY, cluster_stored);
+    free(key);
+}
+
+void registry_put_cluster(struct registry *r, const char *name, json_t *doc, registry_done done,
+                          void *ctx)
+{
+    change_submit(change_new(r, cluster_begin_put, xstrdup(name), doc, done, ctx));
+}
+
+static void cluster_deleted(struct change *c, enum tg_err e)
+{
+    struct cluster *old = registry_cluster(c->registry, c->name);
+    if (e == TG_OK && old != NULL) {
+        HASH_DEL(c->registry->clusters, old);
+        cluster_free(old);
+    }
+    change_end(c, e);
+}
+
+static void cluster_begin_delete(struct change *c)
+{
+    if (registry_cluster(c->registry, c->name) == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    if (strcmp(c->name, c->registry->shard->broker->settings->cluster_name) == 0) {
+        change_end(c, TG_EBUSY); /* everything here lives in it */
+        return;
+    }
+    char *key = xasprintf("cluster/%s", c->name);
+    change_delete_row(c, key, cluster_deleted);
+    free(key);
+}
+
+void registry_delete_cluster(struct registry *r, const char *name, registry_done done, void *ctx)
+{
+    change_submit(change_new(r, cluster_begin_delete, xstrdup(name), NULL, done, ctx));
+}
+
+/* ---- tenants ---- */
+
+static void tenant_stored(struct change *c, enum tg_err e)
+{
+    struct tenant *old = registry_tenant(c->registry, c->name);
+    if (e == TG_OK && old != NULL) {
+        json_decref(old->doc);
+        old->doc = json_incref(c->doc);
+    } else if (e == TG_OK) {
+        registry_add_tenant(c->registry, c->name, c->doc);
+    }
+    change_end(c, as_exists(e));
+}
+
+static void tenant_begin_put(struct change *c)
+{
+    bool exists = registry_tenant(c->registry, c->name) != NULL;
+    if (exists == c->is_new) {
+        change_end(c, exists ? TG_EEXIST : TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("tenant/%s", c->name);
+    change_put_row(c, key, json_incref(c->doc), c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
+    free(key);
+}
+
+void registry_put_tenant(struct registry *r, const char *name, json_t *doc, bool is_new,
+                         registry_done done, void *ctx)
+{
+    struct change *c = change_new(r, tenant_begin_put, xstrdup(name), doc, done, ctx);
+    c->is_new = is_new;
+    change_submit(c);
+}
+
+static void tenant_deleted(struct change *c, enum tg_err e)
+{
+    struct tenant *old = registry_tenant(c->registry, c->name);
+    if (e == TG_OK && old != NULL) {
+        HASH_DEL(c->registry->tenants, old);
+        tenant_free(old);
+    }
+    change_end(c, e);
+}
+
+static void tenant_begin_delete(struct change *c)
+{
+    struct tenant *t = registry_tenant(c->registry, c->name);
+    if (t == NULL || t->namespaces > 0) {
+        change_end(c, t == NULL ? TG_ENOENT : TG_EBUSY);
+        return;
+    }
+    char *key = xasprintf("tenant/%s", c->name);
+    change_delete_row(c, key, tenant_deleted);
+    free(key);
+}
+
+void registry_delete_tenant(struct registry *r, const char *name, registry_done done, void *ctx)
+{
+    change_submit(change_new(r, tenant_begin_delete, xstrdup(name), NULL, done, ctx));
+}
+
+/* ---- namespaces ---- */
+
+json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate)
+{
+    json_t *row = json_object();
+    json_object_set_new(row, "policies",
+                        policies != NULL ? json_deep_copy(policies) : json_object());
+    if (publish_rate->present)
+        json_object_set_new(row, "publishRate", rate_policy_to_json(publish_rate));
+    return row;
+}
+
+static struct tenant *tenant_of(struct registry *r, const char *ns_name)
+{
+    const char *slash = strchr(ns_name, '/');
+    if (slash == NULL)
+        return NULL;
+    struct tenant *t;
+    HASH_FIND(hh, r->tenants, ns_name, (size_t)(slash - ns_name), t);
+    return t;
+}
+
+static void ns_created(struct change *c, enum tg_err e)
+{
+    if (e == TG_OK)
+        registry_add_ns(c->registry, tenant_of(c->registry, c->name), c->name, c->doc, &c->policy);
+    change_end(c, as_exists(e));
+}
+
+static void ns_begin_create(struct change *c)
+{
+    bool exists = registry_ns(c->registry, c->name) != NULL;
+    if (exists || tenant_of(c->registry, c->name) == NULL) {
+        change_end(c, exists ? TG_EEXIST : TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("namespace/%s", c->name);
+    change_put_row(c, key, ns_row(c->doc, &c->policy), MS_ABSENT, ns_created);
+    free(key);
+}
+
+void registry_create_ns(struct registry *r, const char *name, json_t *doc, registry_done done,
+                        void *ctx)
+{
+    change_submit(change_new(r, ns_begin_create, xstrdup(name), doc, done, ctx));
+}
+
+static void ns_deleted(struct change *c, enum tg_err e)
+{
+    struct ns *n = c->leaving;
+    c->leaving = NULL;
+    if (e == TG_OK) {
+        n->tenant->namespaces--;
+        ns_free(n);
+    } else {
+        HASH_ADD_KEYPTR(hh, c->registry->namespaces, n->name, strlen(n->name), n);
+    }
+    change_end(c, e);
+}
+
+static bool ns_is_empty(struct registry *r, const struct ns *n)
+{
+    if (n->topic_count > 0)
+        return false;
+    for (struct partitioned *p = r->partitioned; p != NULL; p = p->hh.next)
+        if (p->ns == n)
+            return false;
+    return true;
+}
+
+static void ns_begin_delete(struct change *c)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (n == NULL || !ns_is_empty(c->registry, n)) {
+        change_end(c, n == NULL ? TG_ENOENT : TG_EBUSY);
+        return;
+    }
+    HASH_DEL(c->registry->namespaces, n);
+    c->leaving = n;
+    char *key = xasprintf("namespace/%s", c->name);
+    change_delete_row(c, key, ns_deleted);
+    free(key);
+}
+
+void registry_delete_ns(struct registry *r, const char *name, registry_done done, void *ctx)
+{
+    change_submit(change_new(r, ns_begin_delete, xstrdup(name), NULL, done, ctx));
+}
+
+static void ns_rate_stored(struct change *c, enum tg_err e)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (e == TG_OK) {
+        n->publish_rate = c->policy;
+        for (struct topic *t = n->topics; t != NULL; t = t->ns_next)
+            topic_apply_policies(t);
+    }
+    change_end(c, e);
+}
+
+static void ns_begin_set_rate(struct change *c)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (n == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("namespace/%s", c->name);
+    change_put_row(c, key, ns_row(n->doc, &c->policy), MS_ANY, ns_rate_stored);
+    free(key);
+}
+
+void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
+                                  registry_done done, void *ctx)
+{
+    struct change *c = change_new(r, ns_begin_set_rate, xstrdup(ns->name), NULL, done, ctx);
+    if (p != NULL)
+        c->policy = *p;
+    change_submit(c);
+}

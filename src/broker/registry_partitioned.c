@@ -1,0 +1,351 @@
+/* registry_partitioned.c - partitioned topics: their metadata, and that their partitions exist.
+ *
+ * The row is written before the partitions are made and deleted after they are: whatever a crash
+ * leaves behind, the row says how many partitions there are, and registry_load makes those that are
+ * missing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "broker/registry_priv.h"
+#include "broker/topic.h"
+
+static const char scheme[] = "persistent://";
+
+char *partitioned_key(const char *full_name)
+{
+    return xasprintf("partitioned/%s", full_name + sizeof scheme - 1);
+}
+
+json_t *partitioned_row(int partitions, const json_t *properties,
+                        const struct rate_policy *publish_rate)
+{
+    json_t *row = json_object();
+    json_object_set_new(row, "partitions", json_integer(partitions));
+    if (properties != NULL)
+        json_object_set_new(row, "properties", json_deep_copy(properties));
+    if (publish_rate->present)
+        json_object_set_new(row, "publishRate", rate_policy_to_json(publish_rate));
+    return row;
+}
+
+struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
+                                             int partitions, json_t *properties,
+                                             const struct rate_policy *publish_rate)
+{
+    struct partitioned *p = xcalloc(1, sizeof *p);
+    p->name = xstrdup(name);
+    p->ns = ns;
+    p->partitions = partitions;
+    p->properties = json_incref(properties);
+    p->publish_rate = *publish_rate;
+    HASH_ADD_KEYPTR(hh, r->partitioned, p->name, strlen(p->name), p);
+    return p;
+}
+
+void partitioned_free(struct partitioned *p)
+{
+    json_decref(p->properties);
+    free(p->name);
+    free(p);
+}
+
+void partition_name(struct topic_name *out, const char *full_name, int i)
+{
+    char *name = xasprintf("%s-partition-%d", full_name, i);
+    const char *why;
+    enum tg_err e = topic_name_parse(out, name, &why);
+    TG_ASSERT(e == TG_OK); /* NAME_ROOM was kept when it was created */
+    free(name);
+}
+
+
+/* ---- making partitions ---- */
+
+static void one_ended(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK && c->first_error == TG_OK)
+        c->first_error = e;
+    if (--c->pending == 0)
+        change_end(c, c->first_error);
+}
+
+static void on_partition_made(void *ctx, struct topic *t, enum tg_err e)
+{
+    (void)t;
+    one_ended(ctx, e);
+}
+
+static void make_partitions(struct change *c, const char *full_name, int from, int to)
+{
+    c->pending = 1; /* this loop, so that it can't end under it */
+    for (int i = from; i < to; i++) {
+        struct topic_name n;
+        partition_name(&n, full_name, i);
+        bool existed = false;
+        c->pending++;
+        topic_create(c->registry->shard, &n, NULL, &existed, on_partition_made, c);
+        topic_name_fini(&n);
+    }
+    one_ended(c, TG_OK);
+}
+
+/* Room for "-partition-" and the digits of any partition. */
+enum { NAME_ROOM = 24 };
+
+static enum tg_err check_room(struct registry *r, const struct topic_name *n, int more)
+{
+    if (strlen(n->full) + NAME_ROOM > NAME_MAX_LEN)
+        return TG_ERANGE;
+    if (HASH_COUNT(r->shard->topics) + (int64_t)more > r->shard->broker->settings->max_topics)
+        return TG_ELIMIT;
+    return TG_OK;
+}
+
+/* ---- create ---- */
+
+static void partitioned_created(struct change *c, enum tg_err e)
+{
+    struct ns *ns = registry_ns(c->registry, c->topic.ns);
+    if (e != TG_OK) {
+        change_end(c, e == TG_ECONFLICT ? TG_EEXIST : e);
+        return;
+    }
+    registry_add_partitioned(c->registry, ns, c->topic.full, c->partitions, c->doc, &c->policy);
+    make_partitions(c, c->topic.full, 0, c->partitions);
+}
+
+static void partitioned_begin_create(struct change *c)
+{
+    struct registry *r = c->registry;
+    enum tg_err e = check_room(r, &c->topic, c->partitions);
+    if (registry_ns(r, c->topic.ns) == NULL)
+        e = TG_ENOENT;
+    else if (registry_partitioned(r, c->topic.full) != NULL ||
+             topic_find(r->shard, c->topic.full) != NULL)
+        e = TG_EEXIST;
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    char *key = partitioned_key(c->topic.full);
+    change_put_row(c, key, partitioned_row(c->partitions, c->doc, &c->policy), MS_ABSENT,
+                   partitioned_created);
+    free(key);
+}
+
+/* A change of the partitioned topic <n>. */
+static struct change *change_of(struct registry *r, const char *full_name,
+                                void (*begin)(struct change *c), json_t *doc, registry_done done,
+                                void *ctx)
+{
+    struct change *c = change_new(r, begin, NULL, doc, done, ctx);
+    const char *why;
+    enum tg_err e = topic_name_parse(&c->topic, full_name, &why);
+    TG_ASSERT(e == TG_OK); /* it was parsed before */
+    return c;
+}
+
+void registry_create_partitioned(struct registry *r, const struct topic_name *n, int partitions,
+                                 json_t *properties, registry_done done, void *ctx)
+{
+    struct change *c = change_of(r, n->full, partitioned_begin_create, properties, done, ctx);
+    c->partitions = partitions;
+    change_submit(c);
+}
+
+/* ---- grow ---- */
+
+static void partitioned_grown(struct change *c, enum tg_err e)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    int from = p->partitions;
+    p->partitions = c->partitions;
+    make_partitions(c, p->name, from, c->partitions);
+}
+
+static void partitioned_begin_grow(struct change *c)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    enum tg_err e = TG_OK;
+    if (p == NULL)
+        e = TG_ENOENT;
+    else if (c->partitions < p->partitions)
+        e = TG_ERANGE;
+    else
+        e = check_room(c->registry, &c->topic, c->partitions - p->partitions);
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    char *key = partitioned_key(p->name);
+    change_put_row(c, key, partitioned_row(c->partitions, p->properties, &p->publish_rate), MS_ANY,
+                   partitioned_grown);
+    free(key);
+}
+
+void registry_grow_partitioned(struct registry *r, const struct topic_name *n, int partitions,
+                               registry_done done, void *ctx)
+{
+    struct change *c = change_of(r, n->full, partitioned_begin_grow, NULL, done, ctx);
+    c->partitions = partitions;
+    change_submit(c);
+}
+
+/* ---- delete ---- */
+
+static void partitioned_deleted(struct change *c, enum tg_err e)
+{
+    struct partitioned *p = c->leaving_partitioned;
+    c->leaving_partitioned = NULL;
+    if (e == TG_OK)
+        partitioned_free(p);
+    else
+        HASH_ADD_KEYPTR(hh, c->registry->partitioned, p->name, strlen(p->name), p);
+    change_end(c, e);
+}
+
+static void partitions_gone(struct change *c)
+{
+    if (c->first_error != TG_OK) {
+        partitioned_deleted(c, c->first_error);
+        return;
+    }
+    char *key = partitioned_key(c->topic.full);
+    change_delete_row(c, key, partitioned_deleted);
+    free(key);
+}
+
+static void partition_gone(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK && e != TG_ENOENT && c->first_error == TG_OK)
+        c->first_error = e;
+    if (--c->pending == 0)
+        partitions_gone(c);
+}
+
+static void on_partition_deleted(void *ctx, struct topic *t, enum tg_err e)
+{
+    (void)t;
+    partition_gone(ctx, e);
+}
+
+static struct topic *partition_of(struct registry *r, const struct partitioned *p, int i)
+{
+    struct topic_name n;
+    partition_name(&n, p->name, i);
+    struct topic *t = topic_find(r->shard, n.full);
+    topic_name_fini(&n);
+    return t;
+}
+
+static bool any_partition_active(struct registry *r, const struct partitioned *p)
+{
+    for (int i = 0; i < p->partitions; i++) {
+        struct topic *t = partition_of(r, p, i);
+        if (t != NULL && topic_is_active(t))
+            return true;
+    }
+    return false;
+}
+
+static void partitioned_begin_delete(struct change *c)
+{
+    struct registry *r = c->registry;
+    struct partitioned *p = registry_partitioned(r, c->topic.full);
+    if (p == NULL || (!c->force && any_partition_active(r, p))) {
+        change_end(c, p == NULL ? TG_ENOENT : TG_EBUSY);
+        return;
+    }
+    HASH_DEL(r->partitioned, p);
+    c->leaving_partitioned = p;
+    c->pending = 1;
+    for (int i = 0; i < p->partitions; i++) {
+        struct topic *t = partition_of(r, p, i);
+        if (t == NULL)
+            continue;
+        c->pending++;
+        topic_delete(t, c->force, on_partition_deleted, c);
+    }
+    partition_gone(c, TG_OK);
+}
+
+void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
+                                 registry_done done, void *ctx)
+{
+    struct change *c = change_of(r, n->full, partitioned_begin_delete, NULL, done, ctx);
+    c->force = force;
+    change_submit(c);
+}
+
+/* ---- policy and properties ---- */
+
+static void partitioned_rate_stored(struct change *c, enum tg_err e)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (e == TG_OK) {
+        p->publish_rate = c->policy;
+        for (int i = 0; i < p->partitions; i++) {
+            struct topic *t = partition_of(c->registry, p, i);
+            if (t != NULL)
+                topic_apply_policies(t);
+        }
+    }
+    change_end(c, e);
+}
+
+static void partitioned_begin_set_rate(struct change *c)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (p == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = partitioned_key(p->name);
+    change_put_row(c, key, partitioned_row(p->partitions, p->properties, &c->policy), MS_ANY,
+                   partitioned_rate_stored);
+    free(key);
+}
+
+void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
+                                           const struct rate_policy *policy, registry_done done,
+                                           void *ctx)
+{
+    struct change *c = change_of(r, p->name, partitioned_begin_set_rate, NULL, done, ctx);
+    if (policy != NULL)
+        c->policy = *policy;
+    change_submit(c);
+}
+
+static void partitioned_properties_stored(struct change *c, enum tg_err e)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (e == TG_OK) {
+        json_decref(p->properties);
+        p->properties = json_incref(c->doc);
+    }
+    change_end(c, e);
+}
+
+static void partitioned_begin_set_properties(struct change *c)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (p == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = partitioned_key(p->name);
+    change_put_row(c, key, partitioned_row(p->partitions, c->doc, &p->publish_rate), MS_ANY,
+                   partitioned_properties_stored);
+    free(key);
+}
+
+void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
+                                         json_t *properties, registry_done done, void *ctx)
+{
+    change_submit(change_of(r, p->name, partitioned_begin_set_properties, properties, done, ctx));
+}

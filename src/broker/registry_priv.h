@@ -1,0 +1,80 @@
+/* registry_priv.h - what the registry's files share. Not for others.
+ *
+ * All changes stand in one queue and are carried out one at a time: two changes of one object never
+ * overlap, nor does a deletion overlap what is made inside it. Administration is rare; a change
+ * costs one or two commits of the metadata store. */
+#ifndef BROKER_REGISTRY_PRIV_H
+#define BROKER_REGISTRY_PRIV_H
+
+#include "broker/broker.h"
+#include "broker/registry.h"
+#include "net/worker.h"
+
+/* Waiting changes; more are refused (TG_EBUSY). Well over what the admin port lets in at once. */
+enum { REGISTRY_CHANGES_MAX = 4096 };
+
+struct change {
+    struct change *next;
+    struct registry *registry;
+    void (*begin)(struct change *c);                 /* its turn has come */
+    void (*stored)(struct change *c, enum tg_err e); /* its row was written or deleted */
+    registry_done done;
+    void *ctx;
+    /* what is wanted; what a kind of change doesn't use is empty */
+    char *name;
+    json_t *doc;
+    struct rate_policy policy;
+    struct topic_name topic;
+    int partitions;
+    bool is_new, force;
+    /* while it runs */
+    int pending;
+    enum tg_err first_error;
+    struct ns *leaving; /* out of its map until its row is gone */
+    struct partitioned *leaving_partitioned;
+};
+
+struct registry {
+    struct timer pump; /* first: its callback finds the registry by it. Begins the next change */
+    struct shard *shard;
+    struct cluster *clusters;
+    struct tenant *tenants;
+    struct ns *namespaces;
+    struct partitioned *partitioned;
+    struct change *head, *tail; /* waiting */
+    struct change *current;     /* being carried out */
+    uint32_t waiting;
+    struct load *load; /* while registry_load runs */
+};
+
+/* Takes <name> (may be NULL); borrows <doc>. */
+struct change *change_new(struct registry *r, void (*begin)(struct change *c), char *name,
+                          json_t *doc, registry_done done, void *ctx);
+void change_submit(struct change *c);
+void change_end(struct change *c, enum tg_err e);
+/* Writes or deletes a row; c->stored follows. <row> is taken. */
+void change_put_row(struct change *c, const char *key, json_t *row, int64_t expected,
+                    void (*stored)(struct change *c, enum tg_err e));
+void change_delete_row(struct change *c, const char *key,
+                       void (*stored)(struct change *c, enum tg_err e));
+
+/* Into and out of memory; each frees or takes what it says by its name. */
+struct cluster *registry_add_cluster(struct registry *r, const char *name, json_t *doc);
+struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t *doc);
+struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc,
+                           const struct rate_policy *publish_rate);
+struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
+                                             int partitions, json_t *properties,
+                                             const struct rate_policy *publish_rate);
+void partitioned_free(struct partitioned *p);
+
+/* {"policies":{...},"publishRate":{...}} */
+json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate);
+/* {"partitions":n,"properties":{...},"publishRate":{...}} */
+json_t *partitioned_row(int partitions, const json_t *properties,
+                        const struct rate_policy *publish_rate);
+char *partitioned_key(const char *full_name);
+/* persistent://t/ns/x-partition-<i> of a partitioned topic that exists; fini it. */
+void partition_name(struct topic_name *out, const char *full_name, int i);
+
+#endif
