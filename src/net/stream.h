@@ -31,7 +31,7 @@ struct stream_ops {
     /* Bytes came. Returns how many were used; the rest is shown again with more behind it. *need:
      * how many bytes from the first unused one on are wanted before the next call (0: any). */
     size_t (*on_bytes)(void *ctx, const uint8_t *p, size_t len, size_t *need);
-    /* Output fell below STREAM_OUTPUT_LOW after having been above STREAM_OUTPUT_HIGH. */
+    /* No longer congested: output fell to STREAM_OUTPUT_LOW. At the beginning of a turn. */
     void (*on_drained)(void *ctx);
     /* It is closed, by either side, once; <why> is a phrase for the log. The stream is gone after
      * it. */
@@ -47,6 +47,12 @@ TG_MUSTCHECK enum tg_err listener_open(struct listener **out, struct worker *w, 
                                        int *port, listener_accept on_accept, void *ctx);
 void listener_close(struct listener *l);
 
+/* In listener_accept, instead of stream_set_ops: the connection goes to worker <to>, where
+ * on_arrived(ctx, its new stream) is called with the duties of listener_accept; <s> is gone. On an
+ * error (TG_EBUSY: the box is full) <s> is still the caller's. */
+TG_MUSTCHECK enum tg_err stream_move(struct stream *s, struct worker *to,
+                                     void (*on_arrived)(void *ctx, struct stream *s), void *ctx);
+
 /* A client's side: for the load generator and later the client library. Completion by
  * on_connected(ctx, stream or NULL). */
 TG_MUSTCHECK enum tg_err stream_connect(struct worker *w, const char *address, int port,
@@ -57,23 +63,25 @@ void stream_set_ops(struct stream *s, const struct stream_ops *ops, void *ctx);
 struct worker *stream_worker(const struct stream *s);
 const char *stream_peer(const struct stream *s); /* "127.0.0.1:40112" */
 
-/* <n> contiguous bytes to write into; then stream_commit what was written of them. */
+/* <n> contiguous bytes to write into; then stream_commit what was written of them. On a closing
+ * stream both are allowed; the bytes go out if the turn's end has not come yet. */
 uint8_t *stream_reserve(struct stream *s, size_t n);
 void stream_commit(struct stream *s, size_t n);
 void stream_write(struct stream *s, const void *p, size_t n); /* reserve, copy, commit */
 size_t stream_output_bytes(const struct stream *s);
-/* Output is above STREAM_OUTPUT_HIGH, or the budget for output is used up: produce no more until
- * on_drained. */
+/* Output went above STREAM_OUTPUT_HIGH, or the budget for output was used up when something was
+ * committed: produce no more until on_drained, which surely comes. Never true without output. */
 bool stream_is_congested(const struct stream *s);
 
-/* Stops reading; what has been read and not used stays. A paused stream is polled for a hang-up
- * once a second and closed then. Idempotent. */
+/* Stops reading; what has been read and not used stays (at most STREAM_READ_BUFFER and one frame).
+ * A paused stream still notices that the peer has gone, and is closed then. Idempotent. */
 void stream_pause(struct stream *s);
 /* Reads again; unused bytes are shown first, on the next turn. Idempotent. */
 void stream_resume(struct stream *s);
 bool stream_is_paused(const struct stream *s);
 
-/* Last time that bytes came / could be written, monotonic. */
+/* The turn in which bytes last came (or the stream was made), monotonic. It stands still while the
+ * stream is paused. */
 int64_t stream_last_read_ns(const struct stream *s);
 
 /* Sends what is pending as far as the socket takes it now, then closes. on_closed follows, never

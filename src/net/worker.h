@@ -7,6 +7,7 @@
 #define NET_WORKER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/budget.h"
@@ -27,10 +28,12 @@ TG_MUSTCHECK enum tg_err worker_new(struct worker **out, const struct worker_con
 TG_MUSTCHECK enum tg_err worker_start(struct worker *w, void (*on_start)(struct worker *w));
 /* Runs the loop on the calling thread instead, until worker_stop. */
 void worker_run(struct worker *w, void (*on_start)(struct worker *w));
-/* Any thread: ends the loop after the current turn. Streams and timers still there are closed
- * silently. */
+/* Any thread: ends the loop after the current turn: letters already in the box are delivered, the
+ * turn-end hooks run and output is sent as far as it goes; then streams and timers still there are
+ * closed silently. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w); /* after worker_start + worker_stop */
+/* After join, or after worker_run returned; when no other thread posts or wakes any more. */
 void worker_free(struct worker *w);
 
 int worker_index(const struct worker *w);
@@ -48,7 +51,8 @@ struct timer {
     void (*fire)(struct timer *t, int64_t now_ns);
 };
 void timer_init(struct timer *t, void (*fire)(struct timer *t, int64_t now_ns));
-/* Arms, or moves, it. It fires once, on the turn that begins at or after the deadline. O(1). */
+/* Arms, or moves, it. It fires once, on the turn that begins at or after the deadline (rounded up
+ * to a millisecond). A deadline that has passed fires on the next turn, not in this one. O(1). */
 void timer_arm(struct worker *w, struct timer *t, int64_t deadline_ns);
 void timer_disarm(struct worker *w, struct timer *t); /* no-op when not armed */
 static inline bool timer_is_armed(const struct timer *t)
@@ -64,8 +68,9 @@ struct mail {
     struct mail *next;                                 /* private to mail.c */
     void (*deliver)(struct mail *m, struct worker *w); /* on <w>; owns the letter from then on */
 };
-/* Any thread. TG_EBUSY when the box is full (the letter stays the caller's); TG_ECLOSED after stop.
- * One wake-up per batch. */
+/* Any thread. TG_EBUSY when the box is full, TG_ECLOSED after stop (in both the letter stays the
+ * caller's). Letters of one thread arrive in order. One wake-up per batch. A letter posted while
+ * mail is delivered is delivered in a later batch. */
 TG_MUSTCHECK enum tg_err worker_post(struct worker *w, struct mail *m);
 
 /* Any thread: make <fn>(<ctx>) run once on the worker soon; calls before it ran fold into one. For
