@@ -36,6 +36,8 @@ struct shard {
     enum ls_state store_state;
     struct producer *blocked; /* producers that wait for the store (full disk, in-flight memory) */
     uint64_t next_producer_name;
+    uint64_t in_flight;               /* appended by any producer, not yet durable */
+    int64_t wall_ns, wall_of_ns;      /* the wall clock, read once per turn: shard_wall_ns */
     uint64_t publish_throttled_total; /* throttlings begun, for metrics */
 };
 
@@ -53,10 +55,16 @@ struct broker {
     char *web_url;      /* set by main when admin/ listens; for lookups over HTTP */
     int64_t started_ns; /* monotonic */
     uint64_t next_conn_id;
-    uint64_t next_ledger; /* from the metadata at load */
+    uint64_t instance; /* counts the starts of this data directory: part of made-up names and ids */
+    uint64_t next_ledger; /* instance << 24 upwards, so that no id is ever used twice */
+    bool stopping;
+    struct timer stop_timer;
+    int64_t stop_deadline_ns;
+    struct run *run; /* private to broker.c: whom to tell when ready */
     _Atomic bool ready;
-    _Atomic int exit_code; /* what the process ends with: 0 in order */
-    char *fatal;           /* why, when it was not */
+    _Atomic int
+        exit_code; /* what the process ends with: 0 in order, 1 no start, 5 the disk failed */
+    char *fatal;   /* why, when it was not */
 };
 
 /* Opens the stores and the listener, loads the registry. On error *why (caller frees) names file or
@@ -77,6 +85,8 @@ static inline struct shard *shard_of(struct worker *w)
 {
     return worker_user(w);
 }
+/* The turn's wall clock: what entries are stamped with. */
+int64_t shard_wall_ns(struct shard *s);
 static inline int64_t shard_now_ns(const struct shard *s)
 {
     return worker_now_ns(s->worker);

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
+#include "base/map.h"
 
 #include "broker/broker.h"
 #include "throttle/gate.h"
@@ -22,8 +22,8 @@ enum conn_state {
 };
 
 struct conn {
-    struct conn *prev, *next; /* shard->conns */
-    uint64_t id;              /* for the log: "conn 17" */
+    UT_hash_handle hh; /* shard->conns, by id */
+    uint64_t id;       /* for the log: "conn 17" */
     struct shard *shard;
     struct stream *stream;
     struct arena *arena;
@@ -35,6 +35,9 @@ struct conn {
     struct producer *producers;     /* map by producer_id */
     struct consumer *consumers;     /* map by consumer_id */
     struct producer *last_producer; /* the one that sent last: SENDs come in runs */
+    struct opening *opening;        /* PRODUCERs that wait for their topic (cmd_producer.c) */
+    bool ever_opened_producer;
+    uint64_t max_producer_id; /* highest id ever opened here: a SEND to one below was closed */
     uint32_t producer_count, consumer_count;
     struct pause_set pause;
     struct timer timer;         /* handshake, then keep-alive */

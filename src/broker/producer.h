@@ -7,8 +7,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
+#include "base/map.h"
 
+#include "base/log.h"
 #include "broker/conn.h"
 #include "broker/topic.h"
 #include "throttle/gate.h"
@@ -51,9 +52,16 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
 /* It is gone for its client: parked frames are dropped, it leaves queues and the connection's map;
  * freed when nothing is in flight. */
 void producer_close(struct producer *p);
+/* Private to producer.c and publish.c: frees it when it is closed and nothing is in flight. */
+void producer_free_if_done(struct producer *p);
+struct producer *conn_producer(struct conn *c, uint64_t id);
+/* The connected one, or NULL. */
 struct producer *topic_producer_by_name(struct topic *t, const char *name);
 
 /* ---- publish.c: life of a SEND after it was parsed ---- */
+
+/* Limits count metadata plus payload, as Pulsar does; the body has the metadata's size in front. */
+enum { PUBLISH_SIZE_FIELD = 4 };
 
 struct publish {
     uint64_t sequence_id, highest_sequence_id;
@@ -64,8 +72,11 @@ struct publish {
 };
 /* Admits, charges and appends it, or parks it. */
 void publish_frame(struct producer *p, const struct publish *m);
+/* The producer goes: drops what is parked, leaves the queues, lets its connection be read again. */
+void publish_abandon(struct producer *p);
 /* The waitq's callbacks for topics (topic.c hands them to waitq_init). */
 extern const struct waitq_ops publish_waitq_ops;
+void publish_timer_fired(struct timer *t, int64_t now_ns); /* topic->wait_timer */
 /* The store reported an append (port callback). */
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
 /* The store has room again: those who wait for it go on. */

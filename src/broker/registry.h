@@ -12,7 +12,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
+#include "base/map.h"
 
 #include "base/err.h"
 #include "broker/names.h"

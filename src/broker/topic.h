@@ -9,7 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
+#include "base/map.h"
 
 #include "broker/broker.h"
 #include "broker/names.h"
@@ -17,6 +17,7 @@
 #include "quota/policy.h"
 #include "throttle/waitq.h"
 
+struct message_counts;
 struct producer;
 struct subscription;
 
@@ -52,8 +53,10 @@ struct topic {
     /* the ledger */
     uint64_t ledger;
     uint64_t next_entry;    /* the id of the next append */
+    uint64_t trimmed_to;    /* entries below it were given to the store to forget */
     uint64_t durable_end;   /* entries below it are durable and may be dispatched */
     uint64_t last_messages; /* messages in the last durable entry, 0: unknown (restored) */
+    bool free_when_drained; /* deleted while something was in flight */
     struct in_flight *ring; /* power of two, NULL when nothing was ever sent */
     uint32_t ring_cap, ring_head, ring_len;
 
@@ -67,6 +70,7 @@ struct topic {
     struct producer *producers; /* list */
     uint32_t producer_count;
     struct subscription *subscriptions; /* map by name */
+    struct message_counts *counts;      /* how many messages lie in which entries: for backlogs */
 
     /* counters for stats; rates come from meters: scope.msgs/bytes in, these out */
     struct tg_meter msgs_out, bytes_out;

@@ -1,0 +1,44 @@
+/* cmd_get_topics.c - GET_TOPICS_OF_NAMESPACE: what pattern consumers ask. System topics are not
+ * shown; the pattern is left to the client (filtered = false says so). */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "base/alloc.h"
+#include "broker/conn.h"
+#include "broker/topic.h"
+
+static bool is_wanted(const struct topic *t)
+{
+    return t->state == TOPIC_READY && !name_is_system_topic(t->name.local);
+}
+
+void cmd_get_topics_of_namespace(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
+{
+    const Pulsar__Proto__CommandGetTopicsOfNamespace *in = cmd->gettopicsofnamespace;
+    struct ns *ns = registry_ns(c->shard->broker->registry, in->namespace_);
+    if (!ns) {
+        conn_send_error(c, in->request_id, PULSAR__PROTO__SERVER_ERROR__MetadataError,
+                        "Namespace %s does not exist", in->namespace_);
+        return;
+    }
+    Pulsar__Proto__BaseCommand out = PULSAR__PROTO__BASE_COMMAND__INIT;
+    Pulsar__Proto__CommandGetTopicsOfNamespaceResponse r =
+        PULSAR__PROTO__COMMAND_GET_TOPICS_OF_NAMESPACE_RESPONSE__INIT;
+    out.type = PULSAR__PROTO__BASE_COMMAND__TYPE__GET_TOPICS_OF_NAMESPACE_RESPONSE;
+    out.gettopicsofnamespaceresponse = &r;
+    r.request_id = in->request_id;
+    r.topics = xcalloc(ns->topic_count + 1, sizeof *r.topics);
+    bool persistent =
+        in->mode != PULSAR__PROTO__COMMAND_GET_TOPICS_OF_NAMESPACE__MODE__NON_PERSISTENT;
+    struct topic *t;
+    DL_FOREACH2(ns->topics, t, ns_next)
+    {
+        if (persistent && is_wanted(t))
+            r.topics[r.n_topics++] = t->name.full;
+    }
+    r.has_filtered = true;
+    r.has_changed = true;
+    r.changed = true;
+    conn_send(c, &out);
+    free(r.topics);
+}

@@ -1,0 +1,11 @@
+#include "broker/kv.h"
+
+json_t *key_values_to_json(Pulsar__Proto__KeyValue *const *kv, size_t n)
+{
+    if (n == 0)
+        return NULL;
+    json_t *o = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(o, kv[i]->key, json_string(kv[i]->value));
+    return o;
+}

@@ -1,0 +1,400 @@
+/* publish.c - the way of a message from its parsed SEND to its receipt.
+ *
+ *   publish_frame -> is every bucket on the path above zero, and nobody waiting there? -> append,
+ * charge the path -> (committer) -> publish_appended -> receipt; the topic is marked dirty for
+ * dispatch.
+ *
+ * Otherwise the frame is parked uncharged and its producer waits: at a scope (in that scope's
+ * queue), or for the store (in shard->blocked). While anything of a producer is parked, its later
+ * frames are parked behind it: order is kept whatever it waits for.
+ *
+ * Invariant: a producer has frames parked <=> its gate is not OPEN <=> it is in a scope's queue or
+ * in shard->blocked. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "broker/producer.h"
+#include "broker/throttle_log.h"
+
+enum {
+    RING_MIN = 16,
+    GRANTS_PER_TURN =
+        512, /* frames handed out by one queue before other work of the worker goes on */
+};
+
+static struct producer *producer_of_waiter(struct waiter *w)
+{
+    return (struct producer *)((char *)w - offsetof(struct producer, waiter));
+}
+
+/* ---- in flight ---- */
+
+static void ring_grow(struct topic *t)
+{
+    uint32_t cap = t->ring_cap ? t->ring_cap * 2 : RING_MIN;
+    struct in_flight *ring = xmalloc(cap * sizeof *ring);
+    for (uint32_t i = 0; i < t->ring_len; i++)
+        ring[i] = t->ring[(t->ring_head + i) & (t->ring_cap - 1)];
+    free(t->ring);
+    t->ring = ring;
+    t->ring_cap = cap;
+    t->ring_head = 0;
+}
+
+static void ring_push(struct topic *t, const struct in_flight *f)
+{
+    if (t->ring_len == t->ring_cap)
+        ring_grow(t);
+    t->ring[(t->ring_head + t->ring_len++) & (t->ring_cap - 1)] = *f;
+}
+
+static struct in_flight ring_pop(struct topic *t)
+{
+    TG_ASSERT(t->ring_len > 0);
+    struct in_flight f = t->ring[t->ring_head];
+    t->ring_head = (t->ring_head + 1) & (t->ring_cap - 1);
+    t->ring_len--;
+    return f;
+}
+
+/* ---- append ---- */
+
+/* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now. */
+static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish *m, int64_t now_ns)
+{
+    struct topic *t = p->topic;
+    struct shard *s = t->shard;
+    if (s->store_state != LS_OK)
+        return TG_EBUSY;
+    struct ls_body body = {.part = {m->body}, .len = {m->len}, .crc = m->crc};
+    enum tg_err e =
+        ls_append(s->log, t->ledger, t->next_entry, &body, m->messages, shard_wall_ns(s), t);
+    if (e)
+        return e;
+    t->next_entry++;
+    path_charge(&t->path, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+    tg_meter_add(&p->msgs, m->messages, now_ns);
+    tg_meter_add(&p->bytes, m->len, now_ns);
+    struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
+    ring_push(t, &f);
+    p->in_flight++;
+    p->conn->in_flight++;
+    s->in_flight++;
+    return TG_OK;
+}
+
+/* ---- the gate ---- */
+
+static void act(struct producer *p, enum gate_action a)
+{
+    switch (a) {
+    case GATE_NOTHING:
+        break;
+    case GATE_BEGAN:
+        p->throttled_wall_ns = shard_wall_ns(p->topic->shard);
+        p->topic->throttled_times++;
+        p->topic->shard->publish_throttled_total++;
+        throttle_log_began(p);
+        break;
+    case GATE_PAUSE_SOCKET:
+        p->pausing = true;
+        conn_pause_for_producer(p->conn);
+        break;
+    case GATE_RESUME_SOCKET:
+    case GATE_RESUME_AND_END:
+        p->pausing = false;
+        conn_resume_for_producer(p->conn);
+        if (a == GATE_RESUME_SOCKET)
+            break;
+        /* fall through */
+    case GATE_ENDED:
+        throttle_log_ended(p);
+        break;
+    }
+}
+
+static void advance(struct producer *p, int64_t now_ns)
+{
+    for (;;) { /* a move may make the next one due: OPEN -> PARK -> PAUSE */
+        int64_t before_ns = p->gate.throttled_ns;
+        struct gate_facts f = {
+            .parked = p->parking.frames > 0,
+            .parking_full = parking_full(&p->parking),
+            .parking_low = parking_low(&p->parking),
+        };
+        enum gate_action a = gate_advance(&p->gate, f, now_ns);
+        p->topic->throttled_ns += p->gate.throttled_ns - before_ns;
+        if (a == GATE_NOTHING)
+            return;
+        act(p, a);
+    }
+}
+
+static void park(struct producer *p, const struct publish *m, int64_t now_ns)
+{
+    struct parked_frame f = {
+        .sequence_id = m->sequence_id,
+        .highest_sequence_id = m->highest_sequence_id,
+        .messages = m->messages,
+        .body_crc = m->crc,
+        .len = m->len,
+        .parked_ns = now_ns,
+    };
+    parking_put(&p->parking, &f, m->body);
+    advance(p, now_ns);
+}
+
+static uint64_t worth_of(int64_t rate, const struct tg_limit *l, int64_t delay_ms)
+{
+    if (rate <= 0)
+        return UINT64_MAX;
+    int64_t period_ms = l->spec.period_ns ? l->spec.period_ns / MONO_MS : 1000;
+    unsigned __int128 n = (unsigned __int128)rate * (uint64_t)delay_ms / (uint64_t)period_ms;
+    return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
+}
+
+/* What may be parked: what the binding limit passes in the configured delay. A message that waits
+ * here longer than its client's send time-out would be stored after the client has given it up. */
+static void set_allowance(struct producer *p)
+{
+    const struct tg_limit *l = &p->binding->limit;
+    int64_t delay_ms = p->topic->shard->broker->settings->park_delay_ms;
+    parking_allow(&p->parking, worth_of(l->spec.msgs.rate, l, delay_ms),
+                  worth_of(l->spec.bytes.rate, l, delay_ms));
+}
+
+/* ---- waiting ---- */
+
+static void wait_at(struct producer *p, struct scope *s, int64_t now_ns)
+{
+    p->binding = s;
+    p->topic->rate_limit_hits++;
+    gate_set(&p->gate, reason_of_scope(s->kind));
+    set_allowance(p);
+    waitq_enter(s->waiters, &p->waiter, now_ns);
+}
+
+static void stop_waiting(struct producer *p)
+{
+    gate_clear(&p->gate, reason_of_scope(p->binding->kind));
+    p->binding = NULL;
+}
+
+static void wait_for_store(struct producer *p)
+{
+    struct shard *s = p->topic->shard;
+    gate_set(&p->gate, s->store_state == LS_OK ? REASON_PUBLISH_BUFFER : REASON_STORAGE_FULL);
+    if (!p->is_blocked)
+        DL_APPEND2(s->blocked, p, blocked_prev, blocked_next);
+    p->is_blocked = true;
+}
+
+static void stop_waiting_for_store(struct producer *p)
+{
+    if (!p->is_blocked)
+        return;
+    DL_DELETE2(p->topic->shard->blocked, p, blocked_prev, blocked_next);
+    p->is_blocked = false;
+    gate_clear(&p->gate, REASON_PUBLISH_BUFFER);
+    gate_clear(&p->gate, REASON_STORAGE_FULL);
+}
+
+/* Where this producer must wait: the narrowest scope that lacks tokens or where others wait
+ * already, so that a newcomer does not overtake them. */
+static struct scope *where_to_wait(const struct topic *t, int64_t now_ns)
+{
+    for (uint32_t i = 0; i < t->path.count; i++) {
+        struct scope *s = t->path.scope[i];
+        if (s->waiters && s->waiters->count > 0)
+            return s;
+    }
+    return path_binding(&t->path, now_ns);
+}
+
+void publish_frame(struct producer *p, const struct publish *m)
+{
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    if (p->gate.step == GATE_OPEN) {
+        struct scope *s = where_to_wait(p->topic, now_ns);
+        if (s)
+            wait_at(p, s, now_ns);
+        else if (append(p, m, now_ns) == TG_OK)
+            return;
+        else
+            wait_for_store(p);
+    }
+    park(p, m, now_ns);
+}
+
+static struct publish publish_of_parked(const struct parked_frame *f)
+{
+    return (struct publish){
+        .sequence_id = f->sequence_id,
+        .highest_sequence_id = f->highest_sequence_id,
+        .messages = f->messages,
+        .crc = f->body_crc,
+        .body = f->body,
+        .len = f->len,
+    };
+}
+
+static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns)
+{
+    struct publish m = publish_of_parked(parking_head(&p->parking));
+    enum tg_err e = append(p, &m, now_ns);
+    if (!e)
+        parking_drop_head(&p->parking);
+    return e;
+}
+
+/* ---- the queue's callbacks ---- */
+
+static void waiter_cost(struct waiter *w, uint64_t *msgs, uint64_t *bytes)
+{
+    const struct parked_frame *f = parking_head(&producer_of_waiter(w)->parking);
+    *msgs = f ? f->messages : 0;
+    *bytes = f ? f->len - PUBLISH_SIZE_FIELD : 0;
+}
+
+static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
+{
+    struct producer *p = producer_of_waiter(w);
+    if (append_parked(p, now_ns) != TG_OK) {
+        stop_waiting(p);
+        wait_for_store(p);
+        advance(p, now_ns);
+        return WAITER_ELSEWHERE;
+    }
+    bool more = parking_head(&p->parking) != NULL;
+    if (!more)
+        stop_waiting(p);
+    advance(p, now_ns);
+    return more ? WAITER_SENT : WAITER_DONE;
+}
+
+static void queue_arm(void *ctx, int64_t deadline_ns)
+{
+    struct topic *t = ctx;
+    if (deadline_ns == MONO_NEVER)
+        timer_disarm(t->shard->worker, &t->wait_timer);
+    else
+        timer_arm(t->shard->worker, &t->wait_timer, deadline_ns);
+}
+
+const struct waitq_ops publish_waitq_ops = {
+    .cost = waiter_cost, .grant = waiter_grant, .arm = queue_arm};
+
+void publish_timer_fired(struct timer *timer, int64_t now_ns)
+{
+    struct topic *t = (struct topic *)((char *)timer - offsetof(struct topic, wait_timer));
+    waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
+}
+
+void publish_limit_changed(struct topic *t)
+{
+    int64_t now_ns = shard_now_ns(t->shard);
+    struct producer *p;
+    DL_FOREACH(t->producers, p)
+    {
+        if (p->binding) {
+            set_allowance(p);
+            advance(p, now_ns);
+        }
+    }
+    waitq_limit_changed(&t->waiters, now_ns);
+}
+
+/* ---- the store ---- */
+
+/* Sends what is parked as long as the store takes it and no scope binds. */
+static void go_on(struct producer *p, int64_t now_ns)
+{
+    stop_waiting_for_store(p);
+    while (parking_head(&p->parking)) {
+        struct scope *s = where_to_wait(p->topic, now_ns);
+        if (s) {
+            wait_at(p, s, now_ns);
+            break;
+        }
+        if (append_parked(p, now_ns) != TG_OK) {
+            wait_for_store(p);
+            break;
+        }
+    }
+    advance(p, now_ns);
+}
+
+void publish_store_has_room(struct shard *s)
+{
+    int64_t now_ns = shard_now_ns(s);
+    struct producer *last = s->blocked ? s->blocked->blocked_prev : NULL;
+    while (s->blocked) { /* each once: whoever blocks again goes to the end */
+        struct producer *p = s->blocked;
+        go_on(p, now_ns);
+        if (p == last || s->store_state != LS_OK || (p->is_blocked && s->blocked == p))
+            break;
+    }
+}
+
+static void send_receipt(struct producer *p, const struct in_flight *f, uint64_t ledger,
+                         uint64_t entry)
+{
+    struct conn *c = p->conn;
+    if (c->state == CONN_CLOSED)
+        return;
+    uint8_t *out = stream_reserve(c->stream, COMMAND_RECEIPT_MAX);
+    stream_commit(c->stream, command_write_receipt(out, p->id, f->sequence_id,
+                                                   f->highest_sequence_id, ledger, entry));
+    p->receipts++;
+}
+
+static void finish_close(struct producer *p)
+{
+    conn_send_success(p->conn, p->close_request_id);
+    producer_close(p);
+}
+
+void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
+{
+    struct in_flight f = ring_pop(t);
+    struct producer *p = f.producer;
+    t->shard->in_flight--;
+    p->in_flight--;
+    TG_ASSERT(e == TG_OK &&
+              entry == t->durable_end); /* the store reports successes only, in order */
+    t->durable_end = entry + 1;
+    t->last_messages = f.messages;
+    t->last_publish_wall_ns = shard_wall_ns(t->shard);
+    t->storage_bytes += f.bytes;
+    if (p->conn) {
+        p->conn->in_flight--;
+        send_receipt(p, &f, t->ledger, entry);
+        if (p->closing && p->in_flight == 0)
+            finish_close(p);
+    } else {
+        producer_free_if_done(p);
+    }
+    if (t->free_when_drained && t->ring_len == 0)
+        topic_free(t);
+    else
+        topic_mark_dirty(t);
+}
+
+/* ---- the end of a producer ---- */
+
+void publish_abandon(struct producer *p)
+{
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    parking_clear(&p->parking);
+    stop_waiting_for_store(p);
+    if (p->binding) {
+        waitq_leave(&p->waiter, now_ns);
+        stop_waiting(p);
+    }
+    advance(p, now_ns);
+}

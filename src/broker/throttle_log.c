@@ -1,0 +1,57 @@
+/* throttle_log.c - see throttle_log.h. A producer whose window is one message is throttled once a
+ * message: so one line a second and producer, with the number kept back. */
+#include "broker/throttle_log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mono.h"
+
+enum { LINES_PER_SECOND = 2 /* a begin and an end */ };
+
+/* "500 msg/s" / "500 msg/s, 1000000 B/s" / "-" */
+static void put_limit(char *out, size_t cap, const struct tg_limit_spec *s)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    double period_s = s->period_ns ? (double)s->period_ns / 1e9 : 1.0;
+    if (s->msgs.rate > 0)
+        n = (size_t)snprintf(out, cap, "%g msg/s", (double)s->msgs.rate / period_s);
+    if (s->bytes.rate > 0)
+        snprintf(out + n, cap - n, "%s%g B/s", n ? ", " : "", (double)s->bytes.rate / period_s);
+    if (!out[0])
+        snprintf(out, cap, "-");
+}
+
+void throttle_log_began(struct producer *p)
+{
+    uint32_t kept_back;
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    if (!log_gate_open(&p->log_gate, LINES_PER_SECOND, now_ns, &kept_back))
+        return;
+    const struct topic *t = p->topic;
+    const char *scope = p->binding ? p->binding->name : "this broker";
+    char limit[64] = "-";
+    if (p->binding)
+        put_limit(limit, sizeof limit, &p->binding->limit.spec);
+    log_info(
+        "throttle: begins: tenant %s topic %s producer %s client %s: %s %s, limit %s, rate now "
+        "%.0f msg/s %.0f B/s (%" PRIu32 " lines kept back)",
+        t->name.tenant, t->name.full, p->name, p->address, reason_name(gate_reason(&p->gate)),
+        scope, limit, tg_meter_rate(&t->scope.msgs, now_ns), tg_meter_rate(&t->scope.bytes, now_ns),
+        kept_back);
+}
+
+void throttle_log_ended(struct producer *p)
+{
+    uint32_t kept_back;
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    if (!log_gate_open(&p->log_gate, LINES_PER_SECOND, now_ns, &kept_back))
+        return;
+    int64_t lasted_ns = now_ns - p->gate.since_ns;
+    log_info("throttle: ends: tenant %s topic %s producer %s client %s after %.3f s "
+             "(%" PRIu32 " lines kept back)",
+             p->topic->name.tenant, p->topic->name.full, p->name, p->address,
+             (double)lasted_ns / 1e9, kept_back);
+}

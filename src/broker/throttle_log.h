@@ -1,0 +1,11 @@
+/* throttle_log.h - one line in the log when a throttling starts and one when it ends, rate limited:
+ * tenant, topic, producer, client address, scope, limit, rate seen. */
+#ifndef BROKER_THROTTLE_LOG_H
+#define BROKER_THROTTLE_LOG_H
+
+#include "broker/producer.h"
+
+void throttle_log_began(struct producer *p);
+void throttle_log_ended(struct producer *p);
+
+#endif
