@@ -10,9 +10,9 @@
  * admitted stays within the contract, since burst, charges and refills all count the same units. */
 #include "limiter/bucket.h"
 
-#define DEBT_UNITS (UINT64_C(1) << 31) /* leaves 2^32 tokens of debt in the 2^63 units below zero  \
-                                        */
-#define DEBT_PER_NS 4096               /* leaves 2^51 ns of debt there */
+/* The 2^63 units below zero then hold 2^32 tokens, or 2^51 ns of the rate. */
+#define DEBT_UNITS  (UINT64_C(1) << 31)
+#define DEBT_PER_NS 4096
 #define NS_PER_S    UINT64_C(1000000000)
 
 struct fraction {

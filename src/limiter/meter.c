@@ -10,12 +10,17 @@
 
 #include <string.h>
 
-#define TAU_S      1.0
-#define NS_PER_S   1e9
-#define LOG2_E     1.4426950408889634
-#define LN_2       0.6931471805599453
-#define FORGOTTEN  1000 /* halvings after which nothing is left; keeps 2^-n a normal double */
-#define SERIES_END 12   /* terms of the series: enough for double precision within [0, ln 2] */
+#define TAU_S     1.0
+#define NS_PER_S  1e9
+#define LOG2_E    1.4426950408889634
+#define LN_2      0.6931471805599453
+#define FORGOTTEN 1000 /* halvings after which nothing is left; keeps 2^-n a normal double */
+
+/* Terms of the series that reach double precision: for up to a loop turn of 1 ms, and up to ln 2.
+ */
+#define SMALL       1e-3
+#define SMALL_TERMS 5
+#define TERMS       16
 
 /* 2^-n for 0 <= n <= FORGOTTEN, by its exponent bits. */
 static double halvings(unsigned n)
@@ -29,14 +34,17 @@ static double halvings(unsigned n)
 /* e^-x for x >= 0: whole halvings, and a short series for the rest. */
 static double decay(double x)
 {
+    static const double inverse[TERMS + 1] = {
+        0,       1,        1.0 / 2,  1.0 / 3,  1.0 / 4,  1.0 / 5,  1.0 / 6,  1.0 / 7, 1.0 / 8,
+        1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13, 1.0 / 14, 1.0 / 15, 1.0 / 16};
     double halves = x * LOG2_E;
     if (halves >= FORGOTTEN)
         return 0;
     unsigned whole = (unsigned)halves;
     double rest = (halves - whole) * LN_2;
     double sum = 1;
-    for (int i = SERIES_END; i > 0; i--)
-        sum = 1 - rest * sum / i;
+    for (int i = rest < SMALL ? SMALL_TERMS : TERMS; i > 0; i--)
+        sum = 1 - rest * sum * inverse[i];
     return halvings(whole) * sum;
 }
 
