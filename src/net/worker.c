@@ -151,6 +151,7 @@ void worker_run(struct worker *w, void (*on_start)(struct worker *w))
     current_worker = w;
     w->ran = true;
     w->now_ns = mono_now_ns();
+    wheel_expire(&w->wheel, w->now_ns); /* nothing is armed: sets its time */
     if (on_start != NULL)
         on_start(w);
     uv_run(&w->loop, UV_RUN_DEFAULT);
