@@ -1,0 +1,137 @@
+/* explain.c - a path as plain facts, and the command that would raise a limit.
+ *
+ * A suggestion doubles what is used up (or, when nothing is, all that is set) and repeats the other
+ * dimension as it is: set-publish-rate sets both, and one that is left out becomes unlimited. Names
+ * are chosen by clients, so a name is quoted unless it is harmless in a shell. */
+#include "quota/explain.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/mono.h"
+
+static struct explain_scope describe(struct scope *s, int64_t now_ns)
+{
+    return (struct explain_scope){
+        .kind = s->kind,
+        .name = s->name,
+        .source = s->source,
+        .spec = s->limit.spec,
+        .balance_msgs = tg_limit_balance_msgs(&s->limit, now_ns),
+        .balance_bytes = tg_limit_balance_bytes(&s->limit, now_ns),
+        .rate_msgs = tg_meter_rate(&s->msgs, now_ns),
+        .rate_bytes = tg_meter_rate(&s->bytes, now_ns),
+        .wait_ns = tg_limit_wait_ns(&s->limit, now_ns),
+    };
+}
+
+void explain_path(struct explain *out, const struct path *p, int64_t now_ns)
+{
+    const struct scope *binding = path_binding(p, now_ns);
+    *out = (struct explain){.count = p->count};
+    for (uint32_t i = 0; i < p->count; i++) {
+        out->scope[i] = describe(p->scope[i], now_ns);
+        out->scope[i].binding = p->scope[i] == binding;
+    }
+}
+
+/* What to set one dimension to, per second; 0 where it is not limited. */
+static int64_t suggestion(const struct tg_rate_spec *r, int64_t period_ns, bool raise)
+{
+    const int64_t most = INT64_C(1) << 40; /* limit.h: the highest rate there is */
+    if (r->rate <= 0)
+        return 0;
+    __int128 period = period_ns > 0 ? period_ns : MONO_S;
+    __int128 per_s = ((__int128)r->rate * MONO_S + period - 1) / period;
+    if (raise)
+        per_s *= 2;
+    return per_s > most ? most : (int64_t)per_s;
+}
+
+static void append_quoted(struct bytes *out, const char *name, size_t len)
+{
+    bool plain = len > 0;
+    for (size_t i = 0; i < len; i++)
+        plain = plain && (isalnum((unsigned char)name[i]) || (name[i] && strchr("/:._-", name[i])));
+    if (plain) {
+        bytes_append(out, name, len);
+        return;
+    }
+    bytes_append(out, "'", 1);
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] == '\'')
+            bytes_append(out, "'\\''", 4);
+        else
+            bytes_append(out, &name[i], 1);
+    }
+    bytes_append(out, "'", 1);
+}
+
+/* A partition has no policies of its own: its partitioned topic has them. */
+static size_t without_partition(const char *name)
+{
+    static const char mark[] = "-partition-";
+    size_t len = strlen(name), digits = len;
+    while (digits > 0 && isdigit((unsigned char)name[digits - 1]))
+        digits--;
+    if (digits == len || digits < sizeof mark - 1)
+        return len;
+    size_t start = digits - (sizeof mark - 1);
+    return memcmp(name + start, mark, sizeof mark - 1) == 0 ? start : len;
+}
+
+/* "t/n" of persistent://t/n/x; a namespace's own name is taken as it is. */
+static void append_namespace(struct bytes *out, const char *name)
+{
+    const char *scheme = strstr(name, "://");
+    const char *tenant = scheme ? scheme + 3 : name;
+    const char *slash = strchr(tenant, '/');
+    const char *end = slash ? strchr(slash + 1, '/') : NULL;
+    append_quoted(out, tenant, end ? (size_t)(end - tenant) : strlen(tenant));
+}
+
+static void append_settings(struct bytes *out, int64_t msgs, int64_t bytes)
+{
+    if (msgs)
+        bytes_printf(out, "maxPublishRatePerTopicInMessages=%lld", (long long)msgs);
+    if (bytes)
+        bytes_printf(out, "%smaxPublishRatePerTopicInBytes=%lld", msgs ? " " : "",
+                     (long long)bytes);
+}
+
+static void append_options(struct bytes *out, int64_t msgs, int64_t bytes)
+{
+    if (msgs)
+        bytes_printf(out, " --msg-publish-rate %lld", (long long)msgs);
+    if (bytes)
+        bytes_printf(out, " --byte-publish-rate %lld", (long long)bytes);
+}
+
+char *explain_command(const struct explain_scope *s)
+{
+    bool short_msgs = s->balance_msgs <= 0, short_bytes = s->balance_bytes <= 0;
+    bool neither = !short_msgs && !short_bytes;
+    int64_t msgs = suggestion(&s->spec.msgs, s->spec.period_ns, short_msgs || neither);
+    int64_t bytes = suggestion(&s->spec.bytes, s->spec.period_ns, short_bytes || neither);
+    struct bytes out = {0};
+
+    if (s->source == LIMIT_UNSET || (!msgs && !bytes))
+        return NULL;
+    if (s->source == LIMIT_FROM_BROKER) {
+        append_settings(&out, msgs, bytes);
+    } else if (s->source == LIMIT_FROM_TOPIC) {
+        bytes_printf(&out, "tidegate topics set-publish-rate ");
+        append_quoted(&out, s->name, without_partition(s->name));
+        append_options(&out, msgs, bytes);
+    } else {
+        bytes_printf(&out, "tidegate namespaces set-publish-rate ");
+        append_namespace(&out, s->name);
+        append_options(&out, msgs, bytes);
+    }
+    char *text = xstrndup((const char *)out.data, out.len);
+    bytes_fini(&out);
+    return text;
+}

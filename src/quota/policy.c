@@ -1,0 +1,22 @@
+/* policy.c - the precedence of publish rates: the narrowest policy that is present applies as a
+ * whole. Dimensions are not mixed: a topic policy that limits messages only leaves bytes unlimited,
+ * whatever the namespace says. So "unlimited" at a topic is an answer, not an absence. */
+#include "quota/policy.h"
+
+static struct rate_choice chosen(const struct tg_limit_spec *spec, enum limit_source source)
+{
+    return (struct rate_choice){.spec = *spec, .source = source};
+}
+
+struct rate_choice policy_publish_rate(const struct rate_policy *topic,
+                                       const struct rate_policy *ns,
+                                       const struct tg_limit_spec *broker_default)
+{
+    if (topic && topic->present)
+        return chosen(&topic->spec, LIMIT_FROM_TOPIC);
+    if (ns && ns->present)
+        return chosen(&ns->spec, LIMIT_FROM_NAMESPACE);
+    if (broker_default && tg_limit_spec_is_set(broker_default))
+        return chosen(broker_default, LIMIT_FROM_BROKER);
+    return (struct rate_choice){.source = LIMIT_UNSET};
+}

@@ -1,0 +1,54 @@
+/* scope.c - a scope's life: a name, a limit with its source, and meters.
+ *
+ * The limit is always changed in place, so that what was spent stays spent: only a dimension that
+ * was not limited before starts fresh. The meters run whether or not a limit is set. */
+#include "quota/scope.h"
+
+#include <string.h>
+
+void scope_init(struct scope *s, enum scope_kind kind, const char *name)
+{
+    memset(s, 0, sizeof *s);
+    s->kind = kind;
+    s->name = name;
+    s->source = LIMIT_UNSET;
+}
+
+bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,
+                     int initial_percent, int64_t now_ns)
+{
+    if (s->source == source && tg_limit_spec_equal(&s->limit.spec, spec))
+        return false;
+    if (tg_limit_is_set(&s->limit))
+        tg_limit_retune(&s->limit, spec, initial_percent, now_ns);
+    else
+        tg_limit_init(&s->limit, spec, initial_percent, now_ns);
+    s->source = source;
+    return true;
+}
+
+const char *scope_kind_name(enum scope_kind k)
+{
+    static const char *const name[] = {
+        [SCOPE_PRODUCER] = "producer",
+        [SCOPE_SUBSCRIPTION] = "subscription",
+        [SCOPE_TOPIC] = "topic",
+        [SCOPE_PARTITIONED_TOPIC] = "partitioned topic",
+        [SCOPE_NAMESPACE] = "namespace",
+        [SCOPE_TENANT] = "tenant",
+        [SCOPE_RESOURCE_GROUP] = "resource group",
+        [SCOPE_BROKER] = "broker",
+    };
+    return name[k];
+}
+
+const char *limit_source_name(enum limit_source s)
+{
+    static const char *const name[] = {
+        [LIMIT_UNSET] = "none",
+        [LIMIT_FROM_TOPIC] = "topic policy",
+        [LIMIT_FROM_NAMESPACE] = "namespace policy",
+        [LIMIT_FROM_BROKER] = "broker default",
+    };
+    return name[s];
+}

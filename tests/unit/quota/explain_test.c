@@ -1,0 +1,169 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mono.h"
+#include "quota/explain.h"
+
+static struct explain_scope topic_scope(enum limit_source source, int64_t msgs, int64_t bytes)
+{
+    return (struct explain_scope){
+        .kind = SCOPE_TOPIC,
+        .name = "persistent://t/n/x",
+        .source = source,
+        .spec = {.msgs.rate = msgs, .bytes.rate = bytes},
+        .balance_msgs = msgs > 0 ? 5 : INT64_MAX,
+        .balance_bytes = bytes > 0 ? 5 : INT64_MAX,
+    };
+}
+
+static void assert_command(const struct explain_scope *s, const char *expected)
+{
+    char *text = explain_command(s);
+    if (expected)
+        assert_string_equal(text, expected);
+    else
+        assert_null(text);
+    free(text);
+}
+
+static void test_the_facts_of_a_path(void **state)
+{
+    (void)state;
+    struct scope topic, ns;
+    struct path p = {0};
+    struct explain e;
+    struct tg_limit_spec spec = {.msgs.rate = 10};
+    scope_init(&topic, SCOPE_TOPIC, "persistent://t/n/x");
+    scope_init(&ns, SCOPE_NAMESPACE, "t/n");
+    scope_set_limit(&ns, &spec, LIMIT_FROM_NAMESPACE, 100, 0);
+    path_add(&p, &topic);
+    path_add(&p, &ns);
+    path_charge(&p, 14, 1400, 0);
+
+    explain_path(&e, &p, 0);
+    assert_int_equal(e.count, 2);
+    assert_int_equal(e.scope[0].balance_msgs, INT64_MAX);
+    assert_int_equal(e.scope[0].wait_ns, 0);
+    assert_false(e.scope[0].binding);
+    assert_true(e.scope[1].binding);
+    assert_string_equal(e.scope[1].name, "t/n");
+    assert_int_equal(e.scope[1].source, LIMIT_FROM_NAMESPACE);
+    assert_int_equal(e.scope[1].balance_msgs, -4);
+    assert_int_equal(e.scope[1].balance_bytes, INT64_MAX);
+    assert_int_equal(e.scope[1].wait_ns, 500 * MONO_MS); /* 4 owed and 1 to have, at 10/s */
+    assert_true(e.scope[1].rate_msgs > 0);
+
+    explain_path(&e, &p, MONO_S);
+    assert_false(e.scope[1].binding);
+    assert_int_equal(e.scope[1].wait_ns, 0);
+}
+
+static void test_only_the_narrowest_binds(void **state)
+{
+    (void)state;
+    struct scope topic, ns;
+    struct path p = {0};
+    struct explain e;
+    struct tg_limit_spec spec = {.msgs.rate = 10};
+    scope_init(&topic, SCOPE_TOPIC, "x");
+    scope_init(&ns, SCOPE_NAMESPACE, "t/n");
+    scope_set_limit(&topic, &spec, LIMIT_FROM_TOPIC, 100, 0);
+    scope_set_limit(&ns, &spec, LIMIT_FROM_NAMESPACE, 100, 0);
+    path_add(&p, &topic);
+    path_add(&p, &ns);
+    path_charge(&p, 10, 0, 0);
+    explain_path(&e, &p, 0);
+    assert_true(e.scope[0].binding);
+    assert_false(e.scope[1].binding);
+}
+
+static void test_the_command_belongs_to_the_source(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 100, 0);
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 200");
+    s = topic_scope(LIMIT_FROM_NAMESPACE, 100, 0);
+    assert_command(&s, "tidegate namespaces set-publish-rate t/n --msg-publish-rate 200");
+    s = topic_scope(LIMIT_FROM_BROKER, 100, 1000);
+    assert_command(&s, "maxPublishRatePerTopicInMessages=200 maxPublishRatePerTopicInBytes=2000");
+    s = topic_scope(LIMIT_UNSET, 0, 0);
+    assert_command(&s, NULL);
+    s = topic_scope(LIMIT_FROM_TOPIC, -1, 0);
+    assert_command(&s, NULL);
+}
+
+/* set-publish-rate sets both: the one that is not short is repeated, or it would become unlimited.
+ */
+static void test_what_is_used_up_is_doubled_and_the_other_kept(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 100, 5000);
+    s.balance_bytes = -3;
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 100 --byte-publish-rate 10000");
+    s.balance_msgs = 0;
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 200 --byte-publish-rate 10000");
+}
+
+static void test_rates_are_suggested_per_second(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 600, 0);
+    s.spec.period_ns = 60 * MONO_S;
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 20");
+    s = topic_scope(LIMIT_FROM_TOPIC, INT64_C(1) << 40, 0);
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 1099511627776");
+}
+
+static void test_a_partition_is_raised_at_its_partitioned_topic(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 1, 0);
+    s.name = "persistent://t/n/x-partition-12";
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 2");
+    s.name = "persistent://t/n/x-partition-";
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x-partition-"
+                       " --msg-publish-rate 2");
+    s.name = "12";
+    assert_command(&s, "tidegate topics set-publish-rate 12 --msg-publish-rate 2");
+}
+
+static void test_names_that_clients_chose_are_quoted(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 1, 0);
+    s.name = "persistent://t/n/x'; reboot";
+    assert_command(&s, "tidegate topics set-publish-rate 'persistent://t/n/x'\\''; reboot'"
+                       " --msg-publish-rate 2");
+    s.source = LIMIT_FROM_NAMESPACE;
+    s.name = "persistent://t$/n/x";
+    assert_command(&s, "tidegate namespaces set-publish-rate 't$/n' --msg-publish-rate 2");
+    s.name = "t/n";
+    assert_command(&s, "tidegate namespaces set-publish-rate t/n --msg-publish-rate 2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_facts_of_a_path),
+        cmocka_unit_test(test_only_the_narrowest_binds),
+        cmocka_unit_test(test_the_command_belongs_to_the_source),
+        cmocka_unit_test(test_what_is_used_up_is_doubled_and_the_other_kept),
+        cmocka_unit_test(test_rates_are_suggested_per_second),
+        cmocka_unit_test(test_a_partition_is_raised_at_its_partitioned_topic),
+        cmocka_unit_test(test_names_that_clients_chose_are_quoted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
