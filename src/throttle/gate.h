@@ -1,13 +1,19 @@
 /* gate.h - what a producer's gate is: the set of reasons it must wait for, and how far the broker
  * has gone against it (the step). One state machine, one function that moves it.
  *
- *   step     the producer's next frame         leaves when
- *   OPEN     is charged and stored             a reason is set            -> PARK
- *   PARK     is parked                         parking is full            -> HOLD or PAUSE
- *                                              no reason, nothing parked  -> OPEN
- *   HOLD     (comes with hold: stopped at the client; place kept)
- *   PAUSE    is parked; its connection's       parking is below half      -> PARK
- *            socket is not read                no reason, nothing parked  -> OPEN
+ *   step     the producer's next frame    leaves when                          action
+ *   OPEN     is charged and stored        a reason is set, or it has parked
+ *                                         frames                     -> PARK   BEGAN
+ *   PARK     is parked                    no reason, nothing parked  -> OPEN   ENDED
+ *                                         parking is full            -> PAUSE  PAUSE_SOCKET
+ *                                         (with hold: HOLD first)
+ *   HOLD     (comes with hold: stopped at the client; place kept, nothing leads here)
+ *   PAUSE    is parked; its connection's  no reason, nothing parked  -> OPEN   RESUME_AND_END
+ *            socket is not read           parking is below half and
+ *                                         not full                   -> PARK   RESUME_SOCKET
+ *
+ * In each row the first line that applies wins. Parking can be below half and full at once, when
+ * others have used up the budget; then the socket stays unread.
  *
  * Telling the client (PIP-385) is a mark beside the step, not a step: it comes with hold.
  * One owner: the topic's worker. */
@@ -50,11 +56,15 @@ struct gate {
 void gate_init(struct gate *g);
 void gate_set(struct gate *g, enum throttle_reason r);
 void gate_clear(struct gate *g, enum throttle_reason r);
+void gate_clear_all(struct gate *g);
 bool gate_has(const struct gate *g, enum throttle_reason r);
 /* The narrowest reason that is set; REASON_COUNT when none is. */
 enum throttle_reason gate_reason(const struct gate *g);
 
-/* The only function that changes the step. Call it after each change of reasons or parking. */
+/* The only function that changes the step, by one line of the table. Call it after each change of
+ * reasons or parking, again until it says GATE_NOTHING: one large frame may take an open gate to
+ * PAUSE. A producer that goes away clears all reasons and its parking and advances as well: so
+ * each GATE_PAUSE_SOCKET is followed by exactly one of the two RESUMEs. */
 enum gate_action gate_advance(struct gate *g, struct gate_facts f, int64_t now_ns);
 
 /* Throttled time including the running period. */
@@ -67,7 +77,10 @@ struct pause_set {
     uint32_t producers;
     uint32_t reasons; /* bit per throttle_reason */
 };
-/* Each returns true when the socket must now change (be paused, or be read again). */
+/* Each returns true when the socket must now change (be paused, or be read again). Producers are
+ * counted: add at GATE_PAUSE_SOCKET, remove at GATE_RESUME_*, and at no other place (removing one
+ * that was not added is a programmer's error, and asserted). Reasons are a set: adding twice or
+ * removing what is not there changes nothing. */
 bool pause_set_add_producer(struct pause_set *p);
 bool pause_set_remove_producer(struct pause_set *p);
 bool pause_set_add(struct pause_set *p, enum throttle_reason r);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/budget.h"
+#include "limiter/limit.h"
 
 /* What the broker needs to know of a frame besides its bytes; opaque to throttle/. */
 struct parked_frame {
@@ -36,6 +37,8 @@ struct parking {
 void parking_init(struct parking *p, struct budget *budget);
 /* The allowance from the binding rate: UINT64_MAX where that dimension does not bind. */
 void parking_allow(struct parking *p, uint64_t messages, uint64_t bytes);
+/* The same from a limit: what it passes in <delay_ns>. */
+void parking_allow_delay(struct parking *p, const struct tg_limit_spec *spec, int64_t delay_ns);
 
 /* Copies the frame in. It is taken even when it does not fit (it has been received already): the
  * caller looks at parking_full afterwards and stops further ones. */
@@ -46,6 +49,6 @@ void parking_drop_head(struct parking *p);
 void parking_clear(struct parking *p); /* drops all: producer or connection is gone */
 
 bool parking_full(const struct parking *p); /* allowance or budget used up, and not empty */
-bool parking_low(const struct parking *p);  /* below half of the allowance */
+bool parking_low(const struct parking *p);  /* empty, or below half of the allowance */
 
 #endif

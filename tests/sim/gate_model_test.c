@@ -1,0 +1,224 @@
+/* Model-based: several producers of one connection, reasons set and cleared and frames parked and
+ * sent in every order, against an oracle that knows only what should be true at rest: a gate is
+ * open iff nothing keeps it; the socket is read iff nobody wants it unread. */
+#include "sim/sim.h"
+#include "throttle/gate.h"
+
+enum { PRODUCERS = 3, STEPS = 2000, ALLOWANCE = 6, REASONS = 4 /* few: all are gone at times */ };
+
+struct model_producer {
+    struct gate gate;
+    uint32_t reasons; /* the oracle's own set */
+    int parked;       /* frames */
+    bool crowded_out; /* others have used up the parking budget */
+    bool pauses;      /* it is counted in the pause_set */
+    int64_t opened_ns, closed_sum_ns;
+};
+
+struct model {
+    uint64_t rng;
+    int64_t now_ns;
+    struct model_producer p[PRODUCERS];
+    struct pause_set set;
+    uint32_t own_reasons; /* the connection's, by the oracle */
+    bool reading;
+    uint64_t pauses, resumes;
+};
+
+static void socket_changes(struct model *m, bool read)
+{
+    SIM_CHECK(m->reading != read, "told to %s twice", read ? "resume" : "pause");
+    m->reading = read;
+    read ? m->resumes++ : m->pauses++;
+}
+
+static struct gate_facts facts_of(const struct model_producer *p)
+{
+    return (struct gate_facts){
+        .parked = p->parked > 0,
+        .parking_full = p->parked > 0 && (p->parked >= ALLOWANCE || p->crowded_out),
+        .parking_low = p->parked < ALLOWANCE / 2,
+    };
+}
+
+static void pause(struct model *m, struct model_producer *p)
+{
+    SIM_CHECK(!p->pauses, "paused twice by one producer");
+    p->pauses = true;
+    if (pause_set_add_producer(&m->set))
+        socket_changes(m, false);
+}
+
+static void resume(struct model *m, struct model_producer *p)
+{
+    SIM_CHECK(p->pauses, "resumed by a producer that did not pause");
+    p->pauses = false;
+    if (pause_set_remove_producer(&m->set))
+        socket_changes(m, true);
+}
+
+/* Advances until it rests, as an owner does. */
+static void settle(struct model *m, struct model_producer *p)
+{
+    for (int i = 0;; i++) {
+        enum gate_action a = gate_advance(&p->gate, facts_of(p), m->now_ns);
+        SIM_CHECK(i < 4, "the gate does not come to rest");
+        if (a == GATE_NOTHING)
+            return;
+        if (a == GATE_BEGAN)
+            p->opened_ns = m->now_ns;
+        if (a == GATE_PAUSE_SOCKET)
+            pause(m, p);
+        if (a == GATE_RESUME_SOCKET || a == GATE_RESUME_AND_END)
+            resume(m, p);
+        if (a == GATE_ENDED || a == GATE_RESUME_AND_END)
+            p->closed_sum_ns += m->now_ns - p->opened_ns;
+    }
+}
+
+static void check_producer(const struct model *m, const struct model_producer *p)
+{
+    bool waits = p->reasons != 0 || p->parked > 0;
+    struct gate_facts f = facts_of(p);
+
+    SIM_CHECK((p->gate.step == GATE_OPEN) == !waits, "step %s, reasons %x, %d parked",
+              gate_step_name(p->gate.step), p->reasons, p->parked);
+    SIM_CHECK(p->gate.reasons == p->reasons, "reasons %x, not %x", p->gate.reasons, p->reasons);
+    SIM_CHECK(p->pauses == (p->gate.step == GATE_PAUSE), "pauses without the step");
+    if (waits && f.parking_full)
+        SIM_CHECK(p->pauses, "parking is full and the socket is read");
+    if (waits && f.parking_low && !f.parking_full)
+        SIM_CHECK(!p->pauses, "parking is low and the socket is not read");
+    int64_t running_ns = waits ? m->now_ns - p->opened_ns : 0;
+    SIM_CHECK(gate_throttled_ns(&p->gate, m->now_ns) == p->closed_sum_ns + running_ns,
+              "throttled time is wrong");
+}
+
+static void check(const struct model *m)
+{
+    uint32_t pausing = 0;
+    for (int i = 0; i < PRODUCERS; i++) {
+        check_producer(m, &m->p[i]);
+        pausing += m->p[i].pauses;
+    }
+    SIM_CHECK(m->set.producers == pausing, "%u counted, %u pause", m->set.producers, pausing);
+    SIM_CHECK(m->reading == (pausing == 0 && m->own_reasons == 0),
+              "reading %d with %u producers and reasons %x", m->reading, pausing, m->own_reasons);
+}
+
+static void connection_reason(struct model *m)
+{
+    enum throttle_reason r =
+        rng_next(&m->rng) % 2 ? REASON_CONNECTION_IN_FLIGHT : REASON_PUBLISH_BUFFER;
+    if (rng_next(&m->rng) % 4 == 0) {
+        m->own_reasons |= UINT32_C(1) << r;
+        if (pause_set_add(&m->set, r))
+            socket_changes(m, false);
+    } else { /* often one that is not there: must change nothing */
+        m->own_reasons &= ~(UINT32_C(1) << r);
+        if (pause_set_remove(&m->set, r))
+            socket_changes(m, true);
+    }
+}
+
+static void close_producer(struct model *m, struct model_producer *p)
+{
+    p->reasons = 0;
+    p->parked = 0;
+    gate_clear_all(&p->gate);
+    settle(m, p);
+}
+
+static void act(struct model *m)
+{
+    struct model_producer *p = &m->p[rng_between(&m->rng, 0, PRODUCERS - 1)];
+    enum throttle_reason r = (enum throttle_reason)rng_between(&m->rng, 0, REASONS - 1);
+
+    switch (rng_between(&m->rng, 0, 9)) {
+    case 0:
+    case 1:
+        gate_set(&p->gate, r);
+        p->reasons |= UINT32_C(1) << r;
+        break;
+    case 2:
+    case 3:
+        gate_clear(&p->gate, r);
+        p->reasons &= ~(UINT32_C(1) << r);
+        break;
+    case 4:
+    case 5:
+        if (p->reasons != 0 || p->parked > 0)
+            p->parked += (int)rng_between(&m->rng, 1, 3);
+        break;
+    case 6:
+    case 7:
+        p->parked -= p->parked > 0;
+        break;
+    case 8:
+        p->crowded_out = rng_next(&m->rng) % 2;
+        break;
+    default:
+        if (rng_next(&m->rng) % 4 == 0)
+            close_producer(m, p);
+        else
+            connection_reason(m);
+    }
+    settle(m, p);
+}
+
+static void random_walk(uint64_t seed)
+{
+    struct model m = {.rng = seed, .now_ns = MONO_S, .reading = true};
+    for (int i = 0; i < PRODUCERS; i++)
+        gate_init(&m.p[i].gate);
+    for (int i = 0; i < STEPS; i++) {
+        m.now_ns += rng_between(&m.rng, 0, MONO_MS);
+        act(&m);
+        check(&m);
+    }
+    for (int i = 0; i < PRODUCERS; i++)
+        close_producer(&m, &m.p[i]);
+    for (int r = 0; r < REASON_COUNT; r++) {
+        if (pause_set_remove(&m.set, (enum throttle_reason)r))
+            socket_changes(&m, true);
+    }
+    m.own_reasons = 0;
+    check(&m);
+    SIM_CHECK(m.pauses > 10 && m.pauses == m.resumes, "%llu pauses, %llu resumes",
+              (unsigned long long)m.pauses, (unsigned long long)m.resumes);
+}
+
+static void test_random_walks_agree_with_the_oracle(void **state)
+{
+    (void)state;
+    for_each_seed(random_walk, 200);
+}
+
+/* Visits every order in which three reasons can be cleared. */
+static void test_reading_resumes_exactly_when_the_last_reason_is_gone(void **state)
+{
+    (void)state;
+    static const int order[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (int i = 0; i < 6; i++) {
+        struct pause_set set = {0};
+        assert_true(pause_set_add_producer(&set));
+        assert_false(pause_set_add_producer(&set));
+        assert_false(pause_set_add(&set, REASON_PUBLISH_BUFFER));
+        for (int k = 0; k < 3; k++) {
+            bool changed = order[i][k] == 2 ? pause_set_remove(&set, REASON_PUBLISH_BUFFER)
+                                            : pause_set_remove_producer(&set);
+            assert_int_equal(changed, k == 2);
+            assert_int_equal(pause_set_is_paused(&set), k < 2);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_walks_agree_with_the_oracle),
+        cmocka_unit_test(test_reading_resumes_exactly_when_the_last_reason_is_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
