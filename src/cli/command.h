@@ -1,0 +1,76 @@
+/* command.h - one row per command; the tables are in cmds_*.c, cli.c walks them for --help and to
+ * find what to do. Most commands are one HTTP request, which the row describes completely. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "cli/args.h"
+
+struct call;
+
+enum output {
+    OUT_NOTHING, /* done is done */
+    OUT_LINES,   /* a JSON array (or the keys of an object), one per line */
+    OUT_JSON,    /* JSON, indented */
+    OUT_TEXT,    /* as it came */
+};
+
+struct command {
+    const char *group; /* NULL: the command has no group */
+    const char *name;
+    const char *alias;          /* another name, not listed; NULL: none */
+    const char *args[ARGS_MAX]; /* names of the arguments; "[x]": may be left out */
+    const struct cli_option *options;
+    const char *method;
+    const char *path; /* cli/url.h */
+    /* The request's body; NULL: none. TG_EINVAL with *why. */
+    enum tg_err (*body)(const struct call *c, json_t **out, char **why);
+    enum output output;
+    int (*run)(struct call *c); /* instead of one request; returns the exit code */
+    const char *help;
+};
+
+/* One run of a command. */
+struct call {
+    const struct command *command;
+    struct args args;
+    const char *admin_url;
+    bool raw_json; /* --output json */
+};
+
+/* The argument by the name in the row (without brackets); NULL when it was left out. */
+const char *call_arg(const struct call *c, const char *name);
+
+/* Ends of tables are rows without a name. */
+extern const struct command cluster_commands[], namespace_commands[], topic_commands[],
+    other_commands[];
+
+/* Options that several tables use (options.c). */
+extern const struct cli_option no_options[], force_options[], set_rate_options[],
+    get_policy_options[];
+/* The body of set-publish-rate, for set_rate_options. */
+enum tg_err publish_rate_body(const struct call *c, json_t **out, char **why);
+
+/* Runs the one request that the row describes, prints, returns the exit code (request.c). */
+int request_run(struct call *c);
+/* The same with a path and body that are made elsewhere; *reply (may be NULL) gets the answer
+ * instead of its being printed. Borrows <body>. */
+int request_send(const struct call *c, const char *method, const char *path, const json_t *body,
+                 char **reply);
+/* Prints an answer as the row says (output.c). */
+int output_print(const struct call *c, const char *reply);
+/* "tidegate: <group> <name>: ..." on stderr. */
+void complain(const struct call *c, const char *fmt, ...) TG_PRINTF(2, 3);
+
+int explain_run(struct call *c);       /* explain.c */
+int store_dump_run(struct call *c);    /* store.c */
+int tenant_create_run(struct call *c); /* cmds_cluster.c */
+int reset_cursor_run(struct call *c);  /* cmds_topics.c */
+
+/* What explain prints for people, from the broker's answer. Pure but for <file>. TG_EINVAL: it is
+ * not what a broker answers. */
+enum tg_err explain_print(const json_t *answer, void *file);
+
+#endif
