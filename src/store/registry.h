@@ -1,0 +1,78 @@
+/* registry.h - what memory knows of the log: the ledgers, and which stretch (run) of which ledger
+ * lies in which segment. Entry by entry it knows only the open segment; for a sealed one that is in
+ * its footer. Everything here is called with the store's reg_lock held (or before its threads
+ * start). Only what is durable comes in, so whoever reads through it can't see more. */
+#ifndef STORE_REGISTRY_H
+#define STORE_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/idmap.h"
+#include "store/record.h"
+#include "store/segment.h"
+
+struct run { /* consecutive entries of one ledger in one segment */
+    struct segment *seg;
+    uint64_t first;
+    uint32_t count;
+    uint32_t cap;              /* of items */
+    uint64_t bytes;            /* of records */
+    uint64_t live_bytes;       /* estimated in proportion when part of it is trimmed */
+    uint64_t items_offset;     /* sealed: where its items lie in the file */
+    struct footer_item *items; /* open only */
+};
+
+struct ledger {
+    uint64_t id;
+    uint64_t last_entry;
+    uint64_t trimmed_to;  /* entries before it may go */
+    uint64_t trim_logged; /* what the log says of it */
+    struct run *runs;     /* ascending */
+    uint32_t run_count, run_cap;
+    uint32_t dead; /* that many first runs are wholly trimmed and no longer counted as live */
+};
+
+struct registry {
+    struct idmap ledgers;
+    struct segment *segments, **segments_tail; /* in use, ascending; not the spare */
+    struct segment *newest_sealed;             /* its footer has the table of all ledgers */
+    struct segment *open;
+    uint32_t segment_count;
+};
+
+void registry_init(struct registry *r);
+void registry_fini(struct registry *r);
+
+struct ledger *registry_ledger(struct registry *r, uint64_t id); /* NULL: unknown */
+/* Makes a ledger known from a footer's table. */
+void registry_restore(struct registry *r, const struct footer_ledger *from);
+
+void registry_add_segment(struct registry *r, struct segment *s);
+/* The next entry of its ledger lies at <offset> of the open segment. TG_ECORRUPT: it is not the
+ * next. */
+TG_MUSTCHECK enum tg_err registry_entry(struct registry *r, const struct record *rec,
+                                        uint64_t offset);
+/* A run of a sealed segment, from its footer. */
+void registry_sealed_run(struct registry *r, struct segment *s, const struct footer_run *run,
+                         uint64_t items_offset);
+void registry_trim(struct registry *r, uint64_t ledger, uint64_t first_needed);
+void registry_drop(struct registry *r, uint64_t ledger);
+
+/* The open segment's footer: an upper bound with <more> entries on top, and the body itself
+ * (malloc). */
+uint64_t registry_footer_bound(const struct registry *r, uint64_t more);
+uint8_t *registry_footer(const struct registry *r, uint64_t *body_len, uint64_t *head_len);
+/* The footer is on disk at <footer_offset>: items leave memory, trimmed runs count as dead. */
+void registry_sealed(struct registry *r, uint64_t footer_offset);
+
+/* A sealed segment that nothing needs any more; NULL: none. */
+struct segment *registry_recyclable(const struct registry *r);
+/* Forgets it and what lies in it. The caller has logged the trims first. */
+void registry_remove_segment(struct registry *r, struct segment *s);
+
+/* What lies at or next after <first>: the run's index; run_count when nothing does. */
+uint32_t ledger_find_run(const struct ledger *l, uint64_t first);
+
+#endif
