@@ -23,8 +23,8 @@ struct cursor {
     uint64_t acked_behind; /* entries in the ranges */
 };
 
-/* A consumer that leaves holes makes ranges: 16 MiB of them at most. What would need one more is not
- * taken as acknowledged, and so is delivered again. */
+/* A consumer that leaves holes makes ranges: 16 MiB of them at most. What would need one more is
+ * not taken as acknowledged, and so is delivered again. */
 enum { CURSOR_RANGES_MAX = 1024 * 1024 };
 
 void cursor_init(struct cursor *c, uint64_t next);
