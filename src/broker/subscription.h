@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include "base/map.h"
 
+#include "base/log.h"
 #include "broker/conn.h"
 #include "broker/cursor.h"
 #include "broker/entry_map.h"
@@ -35,15 +36,15 @@ struct consumer {
     struct consumer *prev, *next; /* sub->consumers: by priority, then as they came */
     uint64_t id;
     struct conn *conn;
-    struct subscription *sub;        /* NULL while it is being opened */
+    struct subscription *sub;         /* NULL while it is being opened */
     struct consumer_opening *opening; /* the SUBSCRIBE under way (cmd_subscribe.c), else NULL */
     char *name;
     int32_t priority;
     int64_t permits; /* messages it still takes; may be negative */
     bool has_epoch;
     uint64_t epoch;
-    json_t *metadata;         /* KeyValues of SUBSCRIBE, for stats; NULL: none */
-    struct entry_map pending; /* Shared: entries delivered and not acknowledged */
+    json_t *metadata;          /* KeyValues of SUBSCRIBE, for stats; NULL: none */
+    struct entry_map pending;  /* Shared: entries delivered and not acknowledged */
     uint64_t unacked_messages; /* in pending */
     bool blocked_on_unacked;
     int64_t connected_wall_ns, last_flow_wall_ns, last_ack_wall_ns, last_consumed_wall_ns;
@@ -51,7 +52,7 @@ struct consumer {
 };
 
 struct subscription {
-    UT_hash_handle hh; /* topic->subscriptions, by name */
+    UT_hash_handle hh;   /* topic->subscriptions, by name */
     struct topic *topic; /* not to be followed when SUB_GONE */
     struct shard *shard;
     char *name;
@@ -59,20 +60,21 @@ struct subscription {
     struct sub_waiting *waiting; /* private to subscription.c */
     uint32_t refs;               /* callbacks under way that know it */
     bool durable;
+    bool lingers; /* not durable: its consumers were sent away to come again */
     enum sub_type type;
     struct cursor cursor; /* acknowledged positions */
     uint64_t read_next;   /* the next entry to read for a first delivery */
     struct consumer *consumers;
     uint32_t consumer_count;
-    struct consumer *turn; /* Shared: who was served last */
+    struct consumer *turn;     /* Shared: who was served last */
     uint64_t unacked_messages; /* Shared: pending at all consumers */
     bool blocked_on_unacked;
-    bool reading;      /* a read from disk is under way */
-    uint64_t read_gen; /* moves on when what is being read must not be delivered any more */
-    struct timer retry_timer; /* a read failed, or output memory is short: try again then */
-    json_t *properties; /* subscription_properties; NULL: none */
-    /* Durable: the cursor is persisted at most once per cursor_flush_ms. Not durable: how long it
-     * outlives a seek that sent its consumers away. */
+    bool reading;             /* a read from disk is under way */
+    uint64_t read_gen;        /* moves on when what is being read must not be delivered any more */
+    struct timer retry_timer; /* a read failed, or a turn's work was cut short: go on then */
+    json_t *properties;       /* subscription_properties; NULL: none */
+    /* Durable: the cursor is persisted at most once per cursor_flush_ms. Not durable: when it goes
+     * after its last consumer went: at once, but after a seek they are to come again. */
     struct timer flush_timer;
     bool cursor_dirty, flushing;
     struct replay replay; /* entries to deliver again, with their redelivery counts */
@@ -107,7 +109,7 @@ TG_MUSTCHECK enum tg_err subscription_restore(struct topic *t, const char *name,
 void subscription_delete(struct subscription *s, bool force, subscription_done done, void *ctx);
 /* Memory only: the topic goes. Its consumers are closed silently. */
 void subscription_free(struct subscription *s);
-/* Sends all its consumers away (CLOSE_CONSUMER). A non-durable one may be gone after it. */
+/* Sends all its consumers away (CLOSE_CONSUMER). */
 void subscription_disconnect_all(struct subscription *s);
 
 /* A callback under way that knows it: keeps the memory, not the subscription. */
@@ -167,6 +169,9 @@ void subscription_forget(struct subscription *s, uint64_t entry);
 void subscription_forget_below(struct subscription *s, uint64_t end);
 /* Delivered and not acknowledged: <s> starts again at its cursor. */
 void subscription_rewind(struct subscription *s);
+
+/* The consumer of a SUBSCRIBE under way is gone: no answer (cmd_subscribe.c). */
+void consumer_opening_cancel(struct consumer_opening *o);
 
 /* ---- dispatch (dispatcher.c) ---- */
 
