@@ -149,23 +149,12 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
     advance(p, now_ns);
 }
 
-static uint64_t worth_of(int64_t rate, const struct tg_limit *l, int64_t delay_ms)
-{
-    if (rate <= 0)
-        return UINT64_MAX;
-    int64_t period_ms = l->spec.period_ns ? l->spec.period_ns / MONO_MS : 1000;
-    unsigned __int128 n = (unsigned __int128)rate * (uint64_t)delay_ms / (uint64_t)period_ms;
-    return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
-}
-
 /* What may be parked: what the binding limit passes in the configured delay. A message that waits
  * here longer than its client's send time-out would be stored after the client has given it up. */
 static void set_allowance(struct producer *p)
 {
-    const struct tg_limit *l = &p->binding->limit;
     int64_t delay_ms = p->topic->shard->broker->settings->park_delay_ms;
-    parking_allow(&p->parking, worth_of(l->spec.msgs.rate, l, delay_ms),
-                  worth_of(l->spec.bytes.rate, l, delay_ms));
+    parking_allow_delay(&p->parking, &p->binding->limit.spec, delay_ms * MONO_MS);
 }
 
 /* ---- waiting ---- */
@@ -204,23 +193,11 @@ static void stop_waiting_for_store(struct producer *p)
     gate_clear(&p->gate, REASON_STORAGE_FULL);
 }
 
-/* Where this producer must wait: the narrowest scope that lacks tokens or where others wait
- * already, so that a newcomer does not overtake them. */
-static struct scope *where_to_wait(const struct topic *t, int64_t now_ns)
-{
-    for (uint32_t i = 0; i < t->path.count; i++) {
-        struct scope *s = t->path.scope[i];
-        if (s->waiters && s->waiters->count > 0)
-            return s;
-    }
-    return path_binding(&t->path, now_ns);
-}
-
 void publish_frame(struct producer *p, const struct publish *m)
 {
     int64_t now_ns = shard_now_ns(p->topic->shard);
     if (p->gate.step == GATE_OPEN) {
-        struct scope *s = where_to_wait(p->topic, now_ns);
+        struct scope *s = waitq_must_wait(&p->topic->path, NULL, now_ns);
         if (s)
             wait_at(p, s, now_ns);
         else if (append(p, m, now_ns) == TG_OK)
@@ -316,7 +293,7 @@ static void go_on(struct producer *p, int64_t now_ns)
 {
     stop_waiting_for_store(p);
     while (parking_head(&p->parking)) {
-        struct scope *s = where_to_wait(p->topic, now_ns);
+        struct scope *s = waitq_must_wait(&p->topic->path, NULL, now_ns);
         if (s) {
             wait_at(p, s, now_ns);
             break;
