@@ -15,6 +15,8 @@
 #define DEBT_PER_NS 4096
 #define NS_PER_S    UINT64_C(1000000000)
 
+__extension__ typedef unsigned __int128 u128;
+
 struct fraction {
     uint64_t num, den;
 };
@@ -37,7 +39,7 @@ static int64_t clamp_i64(int64_t v, int64_t low, int64_t high)
 /* a * b / c, rounded down; for c > 0 and a result below 2^64. */
 static uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c)
 {
-    return (uint64_t)((tg_u128)a * b / c);
+    return (uint64_t)((u128)a * b / c);
 }
 
 static uint64_t div_up(uint64_t a, uint64_t b)
@@ -161,7 +163,7 @@ void tg_bucket_give_back(struct tg_bucket *b, const struct tg_bucket_params *p, 
                          int64_t now_ns)
 {
     tg_bucket_refill(b, p, now_ns);
-    tg_u128 units = (tg_u128)n * p->per_token;
+    u128 units = (u128)n * p->per_token;
     uint64_t room = (uint64_t)p->full - (uint64_t)b->level;
     b->level = units < room ? (int64_t)((uint64_t)b->level + (uint64_t)units) : p->full;
 }

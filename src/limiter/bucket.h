@@ -12,7 +12,7 @@
  * How: the balance is an integer of units. A token costs <per_token> units and a nanosecond brings
  * <per_ns> of them; their ratio is the best fraction not above the rate that leaves room for the
  * burst in 63 bits. So no operation ever rounds: a refill, however short, loses nothing, and a debt
- * is repaid to the unit. The products are 128 bits wide; sums saturate.
+ * is repaid to the unit. What would overflow saturates: a gain at the burst, a debt at the bottom.
  *
  * Rules
  * - Tokens are whole: a bucket "has tokens" from one whole token on. A charge of any size is then
@@ -31,8 +31,6 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-__extension__ typedef unsigned __int128 tg_u128;
 
 #define TG_RATE_MAX_PER_S INT64_C(1099511627776) /* 2^40 */
 #define TG_PERIOD_MIN_NS  INT64_C(1000000)       /* 1 ms */
@@ -87,9 +85,11 @@ static inline void tg_bucket_refill(struct tg_bucket *b, const struct tg_bucket_
         return;
     uint64_t elapsed_ns = (uint64_t)now_ns - (uint64_t)b->latest_ns;
     uint64_t room = (uint64_t)p->full - (uint64_t)b->level;
-    tg_u128 gain = (tg_u128)elapsed_ns * p->per_ns;
+    uint64_t gain;
     b->latest_ns = now_ns;
-    b->level = gain < room ? (int64_t)((uint64_t)b->level + (uint64_t)gain) : p->full;
+    if (__builtin_expect(__builtin_mul_overflow(elapsed_ns, p->per_ns, &gain), 0))
+        gain = UINT64_MAX;
+    b->level = __builtin_expect(gain >= room, 0) ? p->full : (int64_t)((uint64_t)b->level + gain);
 }
 
 /* May the next message pass? */
@@ -105,9 +105,11 @@ static inline void tg_bucket_charge(struct tg_bucket *b, const struct tg_bucket_
                                     uint64_t n, int64_t now_ns)
 {
     tg_bucket_refill(b, p, now_ns);
-    tg_u128 cost = (tg_u128)n * p->per_token;
-    uint64_t above_bottom = (uint64_t)b->level - (uint64_t)INT64_MIN;
-    b->level = cost < above_bottom ? (int64_t)((uint64_t)b->level - (uint64_t)cost) : INT64_MIN;
+    int64_t cost;
+    if (__builtin_expect(__builtin_mul_overflow(n, p->per_token, &cost) ||
+                             __builtin_sub_overflow(b->level, cost, &b->level),
+                         0))
+        b->level = INT64_MIN;
 }
 
 #endif

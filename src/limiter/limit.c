@@ -166,7 +166,7 @@ void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int ini
     tg_limit_retune(l, spec, initial_percent, now_ns);
 }
 
-bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
+bool tg_limit_any_has_tokens(struct tg_limit *l, int64_t now_ns)
 {
     for (uint32_t left = l->active; left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);
@@ -176,7 +176,7 @@ bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
     return true;
 }
 
-void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+void tg_limit_any_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
     for (uint32_t left = l->active; left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);

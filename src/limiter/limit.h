@@ -63,11 +63,14 @@ static inline bool tg_limit_is_set(const struct tg_limit *l)
     return l->active != 0;
 }
 
+/* The two calls that every message makes are inline, at the end. */
+
 /* True when every bucket is above zero. Refills. */
-bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns);
+static inline bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns);
 
 /* Charges all buckets; may overdraw each once, by what is charged last. Never fails. */
-void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+static inline void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes,
+                                   int64_t now_ns);
 
 /* Gives back tokens that were taken and not used (clamped at the burst). */
 void tg_limit_give_back(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
@@ -79,5 +82,32 @@ int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns);
  */
 int64_t tg_limit_balance_msgs(struct tg_limit *l, int64_t now_ns);
 int64_t tg_limit_balance_bytes(struct tg_limit *l, int64_t now_ns);
+
+/* ---- inline: messages and bytes without peaks, the common case, in a straight line ---- */
+
+#define TG_LIMIT_MSGS_AND_BYTES 3U
+
+/* The same for any set of buckets. */
+bool tg_limit_any_has_tokens(struct tg_limit *l, int64_t now_ns);
+void tg_limit_any_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+
+static inline bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
+{
+    if (l->active != TG_LIMIT_MSGS_AND_BYTES)
+        return tg_limit_any_has_tokens(l, now_ns);
+    return tg_bucket_has_tokens(&l->bucket[0], &l->param[0], now_ns) &&
+           tg_bucket_has_tokens(&l->bucket[1], &l->param[1], now_ns);
+}
+
+static inline void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes,
+                                   int64_t now_ns)
+{
+    if (l->active != TG_LIMIT_MSGS_AND_BYTES) {
+        tg_limit_any_charge(l, msgs, bytes, now_ns);
+        return;
+    }
+    tg_bucket_charge(&l->bucket[0], &l->param[0], msgs, now_ns);
+    tg_bucket_charge(&l->bucket[1], &l->param[1], bytes, now_ns);
+}
 
 #endif

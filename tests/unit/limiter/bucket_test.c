@@ -12,6 +12,8 @@
 #define HOUR (3600 * S)
 #define YEAR (365 * 24 * HOUR)
 
+__extension__ typedef unsigned __int128 u128;
+
 struct fixture {
     struct tg_bucket_params p;
     struct tg_bucket b;
@@ -406,7 +408,7 @@ static void test_giving_back_is_clamped_at_the_burst(void **state)
 static void check_rate_error(int64_t rate, int64_t period_ns, int64_t burst, long double most)
 {
     struct tg_bucket_params p = tg_bucket_params_make(rate, period_ns, burst);
-    tg_u128 asked = (tg_u128)rate * p.per_token, served = (tg_u128)p.per_ns * period_ns;
+    u128 asked = (u128)rate * p.per_token, served = (u128)p.per_ns * period_ns;
     assert_true(served <= asked);
     assert_true((long double)(asked - served) < most * (long double)asked);
     assert_true(p.per_token < UINT64_C(1) << 42);
@@ -442,7 +444,7 @@ static void test_whole_rates_per_second_are_exact(void **state)
     const int64_t rates[] = {1, 7, 999999937, 999999999, 1000000001, 7999999999};
     for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         struct tg_bucket_params p = tg_bucket_params_make(rates[i], S, INT64_C(1) << 33);
-        assert_true((tg_u128)p.per_ns * S == (tg_u128)p.per_token * rates[i]);
+        assert_true((u128)p.per_ns * S == (u128)p.per_token * rates[i]);
     }
 }
 
