@@ -1,9 +1,9 @@
 /* command.h - commands: bytes to protobuf-c structs and back.
  *
  * A struct unpacked lives in the connection's arena until arena_reset: nobody frees it. Packing
- * writes a whole simple frame (both sizes included). The hot ones - SEND in, SEND_RECEIPT and
- * MESSAGE out, ACK and FLOW in - have codecs by hand beside the generic way, tested against it
- * (docs/decisions has the profile). One owner per arena. */
+ * writes a whole simple frame (both sizes included). What runs once per message - SEND in,
+ * SEND_RECEIPT and MESSAGE out - has codecs by hand beside the generic way, tested against it
+ * (docs/decisions/0002 has the figures). One owner per arena. */
 #ifndef WIRE_COMMAND_H
 #define WIRE_COMMAND_H
 
@@ -22,11 +22,12 @@ void arena_free(struct arena *a);
 void arena_reset(struct arena *a); /* everything unpacked is gone; keeps at most one small block */
 
 /* NULL when malformed (also: an unknown type, a missing required field, no or the wrong sub-message
- * for the type). */
+ * for the type, another type's sub-message beside it, message ids nested beyond reason, or more
+ * than the arena holds). Unknown fields are skipped. */
 TG_MUSTCHECK Pulsar__Proto__BaseCommand *command_unpack(struct arena *a, const uint8_t *p,
                                                         size_t len);
 
-/* The type alone, by looking at field 1; 0 when it can't be told. */
+/* The type alone, known or not, by looking at field 1; 0 when it can't be told. */
 int command_peek_type(const uint8_t *p, size_t len);
 const char *command_type_name(int type); /* "SEND", ...; "unknown" */
 
@@ -41,7 +42,8 @@ struct send_brief {
     int32_t num_messages;
     bool has_highest, is_chunk, has_txn, marker;
 };
-/* TG_EINVAL: malformed or not a SEND. */
+/* TG_EINVAL: malformed or not a SEND, exactly where command_unpack would say so. has_txn: both
+ * halves of the id are there. */
 TG_MUSTCHECK enum tg_err command_parse_send(const uint8_t *p, size_t len, struct send_brief *out);
 
 enum { COMMAND_RECEIPT_MAX = 96, COMMAND_MESSAGE_HEAD_MAX = 128 };

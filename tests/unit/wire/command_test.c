@@ -113,10 +113,10 @@ static void test_peek_type(void **state)
     assert_string_equal(command_type_name(-1), "unknown");
 }
 
-/* A SEEK to a message id <levels> deep. */
-static void nested_seek(struct bytes *b, int levels)
+/* A command whose field 3 (SEEK) or 9 (SEND) is a message id <levels> deep. */
+static void nested(struct bytes *b, uint32_t type, uint32_t id_field, int levels)
 {
-    struct bytes id = {0};
+    struct bytes id = {0}, sub = {0};
     for (int i = 0; i < levels; i++) {
         struct bytes outer = {0};
         add_uint(&outer, 1, 1);
@@ -126,15 +126,19 @@ static void nested_seek(struct bytes *b, int levels)
         bytes_fini(&id);
         id = outer;
     }
-    struct bytes seek = {0};
-    add_uint(&seek, 1, 1);
-    add_uint(&seek, 2, 2);
-    add_blob(&seek, 3, id.data, id.len);
+    add_uint(&sub, 1, 1);
+    add_uint(&sub, 2, 2);
+    add_blob(&sub, id_field, id.data, id.len);
     b->len = 0;
-    add_uint(b, 1, 28);
-    add_blob(b, 28, seek.data, seek.len);
+    add_uint(b, 1, type);
+    add_blob(b, type, sub.data, sub.len);
     bytes_fini(&id);
-    bytes_fini(&seek);
+    bytes_fini(&sub);
+}
+
+static void nested_seek(struct bytes *b, int levels)
+{
+    nested(b, PULSAR__PROTO__BASE_COMMAND__TYPE__SEEK, 3, levels);
 }
 
 static void test_deep_nesting_is_refused_before_it_uses_up_the_stack(void **state)
@@ -218,6 +222,18 @@ static void test_send_by_hand(void **state)
     assert_int_equal(b.num_messages, 1);
     assert_false(b.has_highest || b.is_chunk || b.has_txn || b.marker);
     assert_int_equal(command_parse_send(flow, sizeof flow, &b), TG_EINVAL);
+}
+
+static void test_send_nesting_agrees_with_protobuf_c(void **state)
+{
+    struct bytes b = {0};
+    for (int levels = 1; levels < 2 * PB_DEPTH_MAX; levels++) {
+        bool both = false;
+        nested(&b, PULSAR__PROTO__BASE_COMMAND__TYPE__SEND, 9, levels);
+        assert_null(agree_on_send(*state, b.data, b.len, &both));
+        assert_int_equal(both, levels <= PB_DEPTH_MAX - 2);
+    }
+    bytes_fini(&b);
 }
 
 static void random_send(struct bytes *b, uint64_t *s)
@@ -384,6 +400,7 @@ int main(void)
         WITH_ARENA(test_an_ack_of_a_full_window_fits_the_arena),
         WITH_ARENA(test_arena_blocks_do_not_overlap),
         WITH_ARENA(test_send_by_hand),
+        WITH_ARENA(test_send_nesting_agrees_with_protobuf_c),
         WITH_ARENA(test_send_agrees_with_protobuf_c),
         WITH_ARENA(test_receipt_is_what_protobuf_c_writes),
         WITH_ARENA(test_receipt_at_its_longest),
