@@ -42,7 +42,6 @@ help: ## this list
 clean:
 	rm -rf build
 
-include tools/check.mk
 
 # The limiter's headers name each other by room; installed, they lie side by side.
 INCLUDE_DIR = $(DESTDIR)$(PREFIX)/include/tidegate
