@@ -1,0 +1,95 @@
+/* call.h - one REST request on its way: read by the HTTP thread, handled on the control worker,
+ * answered by exactly one reply_*, after which the handler may not touch it any more.
+ *
+ * Two sides hold it: the HTTP thread until the connection is done with it, and the worker from
+ * posting until the reply. A stop answers for the worker; its late reply is then thrown away. */
+#ifndef ADMIN_CALL_H
+#define ADMIN_CALL_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "admin/route.h"
+#include "admin/uri.h"
+#include "base/bytes.h"
+#include "broker/broker.h"
+#include "broker/names.h"
+#include "net/worker.h"
+
+enum {
+    CALL_BODY_MAX = 1 << 20, /* the largest body a client sends is a policies document: a few KB */
+    CALL_CONNECTIONS_MAX = 256, /* so also the most requests at once */
+};
+
+struct answer {
+    int status;
+    const char *content_type; /* NULL: no body */
+    char *text;
+    size_t len;
+    unsigned allow; /* 405: bit per method */
+};
+
+struct call {
+    struct mail mail;         /* first */
+    struct call *prev, *next; /* admin->suspended */
+    _Atomic int refs;
+    struct admin *admin;
+    struct MHD_Connection *connection;
+
+    /* the request */
+    enum http_method method;
+    struct uri uri;
+    enum tg_err uri_error;
+    struct route_match match;
+    struct bytes body;
+    int64_t charged_bytes; /* to BUDGET_HTTP */
+    bool too_large, no_memory;
+
+    /* the handler's */
+    struct broker *broker;
+    struct shard *shard;
+    struct topic_name topic; /* res_topic_name */
+    int pending;             /* parts of it under way */
+    enum tg_err first_error;
+    void (*all_done)(struct call *c, enum tg_err e);
+
+    /* the answer */
+    bool begun, posted, suspended_once; /* HTTP thread only */
+    bool answered;                      /* under admin->lock */
+    struct answer answer;
+};
+
+/* ---- for handlers, on the control worker ---- */
+
+const char *call_capture(const struct call *c, enum capture which); /* never NULL */
+int64_t call_number(const struct call *c);                          /* {number} */
+bool call_flag(const struct call *c, const char *arg);              /* ?arg=true */
+/* The body as JSON, any value; an empty one is null. False: refused already (400). */
+bool call_json(struct call *c, json_t **out);
+
+void reply_status(struct call *c, int status);                              /* without a body */
+void reply_json(struct call *c, int status, json_t *j);                     /* takes <j> */
+void reply_text(struct call *c, const char *content_type, struct bytes *b); /* 200; takes it */
+void reply_reason(struct call *c, int status, const char *fmt, ...) TG_PRINTF(3, 4);
+/* What err means when nothing better can be said; TG_OK: 204. */
+void reply_err(struct call *c, enum tg_err e);
+
+/* Several asynchronous parts of one request: begin, one call_part per part, end. <all_done> runs
+ * once, when the last has ended, with the first error. */
+void call_parts_begin(struct call *c, void (*all_done)(struct call *c, enum tg_err e));
+void call_part(struct call *c);
+void call_part_ended(struct call *c, enum tg_err e);
+void call_parts_end(struct call *c);
+
+/* ---- for http.c ---- */
+
+struct call *call_new(struct admin *a, struct broker *b, const char *target);
+void call_unref(struct call *c);
+void answer_fini(struct answer *a);
+struct answer answer_reason(int status, const char *fmt, ...) TG_PRINTF(2, 3);
+/* The worker's answer, taken over; in http.c. */
+void call_complete(struct call *c, struct answer a);
+
+#endif

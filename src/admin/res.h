@@ -1,0 +1,111 @@
+/* res.h - the REST resources: one handler per route, and what they share. All of it runs on the
+ * control worker, which owns every topic as long as there is one worker. */
+#ifndef ADMIN_RES_H
+#define ADMIN_RES_H
+
+#include "admin/call.h"
+#include "broker/registry.h"
+#include "broker/subscription.h"
+#include "broker/topic.h"
+
+/* ---- shared (res.c). Those that return NULL or false have answered the call. ---- */
+
+struct registry *res_registry(struct call *c);
+/* "{tenant}/{ns}": 404 with <missing> when it does not exist. */
+struct ns *res_ns(struct call *c, const char *missing);
+/* Fills c->topic from the path: 412 for a bad name, 405 for a non-persistent one. */
+bool res_topic_name(struct call *c);
+/* The topic of the path, ready: 404 "Topic ... not found". */
+struct topic *res_topic(struct call *c);
+/* Partition <i> of <p>, or NULL. */
+struct topic *res_partition(struct call *c, const struct partitioned *p, int i);
+bool res_topic_is_ready(const struct topic *t);
+void res_no_topic(struct call *c); /* answers 404 "Topic ... not found" */
+
+/* ---- JSON (stats_json.c) ---- */
+struct stats_options {
+    bool exclude_publishers, exclude_consumers;
+};
+json_t *stats_of_topic(struct topic *t, const struct stats_options *o);
+/* Sums of several; <per_partition>: with each of them below "partitions". */
+json_t *stats_of_partitioned(struct call *c, const struct partitioned *p, bool per_partition,
+                             const struct stats_options *o);
+json_t *stats_internal(struct topic *t);
+json_t *json_iso_time(int64_t wall_ns); /* "2026-01-31T12:00:00.123Z" */
+json_t *json_message_id(const struct topic *t, int64_t entry);
+
+/* ---- handlers ---- */
+void clusters_list(struct call *c);
+void clusters_get(struct call *c);
+void clusters_create(struct call *c);
+void clusters_update(struct call *c);
+void clusters_delete(struct call *c);
+
+void tenants_list(struct call *c);
+void tenants_get(struct call *c);
+void tenants_create(struct call *c);
+void tenants_update(struct call *c);
+void tenants_delete(struct call *c);
+
+void namespaces_list(struct call *c);
+void namespaces_get(struct call *c);
+void namespaces_create(struct call *c);
+void namespaces_delete(struct call *c);
+void namespaces_topics(struct call *c);
+void namespaces_bundles(struct call *c);
+void namespaces_replication(struct call *c);
+void permissions_refuse(struct call *c);
+
+void policies_ns_rate_get(struct call *c);
+void policies_ns_rate_set(struct call *c);
+void policies_ns_rate_delete(struct call *c);
+void policies_topic_rate_get(struct call *c);
+void policies_topic_rate_set(struct call *c);
+void policies_topic_rate_delete(struct call *c);
+
+void topics_list(struct call *c);
+void topics_list_partitioned(struct call *c);
+void topics_create(struct call *c);
+void topics_delete(struct call *c);
+void topics_unload(struct call *c);
+void topics_stats(struct call *c);
+void topics_partitioned_stats(struct call *c);
+void topics_internal_stats(struct call *c);
+void topics_partitioned_internal_stats(struct call *c);
+void topics_last_message_id(struct call *c);
+void topics_properties_get(struct call *c);
+void topics_properties_set(struct call *c);
+void topics_properties_delete(struct call *c);
+
+void partitions_get(struct call *c);
+void partitions_create(struct call *c);
+void partitions_grow(struct call *c);
+void partitions_delete(struct call *c);
+
+void subscriptions_list(struct call *c);
+void subscriptions_create(struct call *c);
+void subscriptions_delete(struct call *c);
+void subscriptions_skip(struct call *c);
+void subscriptions_skip_all(struct call *c);
+void subscriptions_reset_to_time(struct call *c);
+void subscriptions_reset_to_id(struct call *c);
+
+void brokers_list(struct call *c);
+void brokers_leader(struct call *c);
+void brokers_health(struct call *c);
+void brokers_ready(struct call *c);
+void brokers_version(struct call *c);
+void brokers_dynamic_names(struct call *c);
+void brokers_dynamic_values(struct call *c);
+void brokers_dynamic_set(struct call *c);
+void brokers_dynamic_delete(struct call *c);
+void brokers_runtime(struct call *c);
+void brokers_owned_namespaces(struct call *c);
+void brokers_topic_stats(struct call *c);
+
+void lookup_topic(struct call *c);
+void lookup_bundle(struct call *c);
+void explain_topic(struct call *c);
+void metrics_get(struct call *c);
+
+#endif

@@ -1,0 +1,122 @@
+/* res_brokers.c - /admin/v2/brokers and broker-stats: there is one broker, it leads, and it is the
+ * owner of everything. Settings can be read; none can be changed while it runs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/res.h"
+#include "base/alloc.h"
+
+/* "host:port" of the web address. */
+static const char *broker_id(struct call *c)
+{
+    const char *web = c->broker->web_url != NULL ? c->broker->web_url : "";
+    const char *mark = strstr(web, "://");
+    return mark != NULL ? mark + 3 : web;
+}
+
+void brokers_list(struct call *c)
+{
+    reply_json(c, 200, json_pack("[s]", broker_id(c)));
+}
+
+void brokers_leader(struct call *c)
+{
+    reply_json(c, 200,
+               json_pack("{s:s,s:s}", "serviceUrl",
+                         c->broker->web_url != NULL ? c->broker->web_url : "", "brokerId",
+                         broker_id(c)));
+}
+
+static void reply_word(struct call *c, const char *word)
+{
+    struct bytes b = {0};
+    bytes_printf(&b, "%s", word);
+    reply_text(c, "text/plain", &b);
+}
+
+/* That it answers is the proof: the request went through the control worker. A store that has
+ * failed ends the process, so a broker that answers is well, or full. */
+void brokers_health(struct call *c)
+{
+    if (c->shard->store_state == LS_FAILED)
+        reply_reason(c, 500, "the store has failed");
+    else
+        reply_word(c, "ok");
+}
+
+void brokers_ready(struct call *c)
+{
+    reply_word(c, "ok"); /* before that, http.c answers 503 */
+}
+
+void brokers_version(struct call *c)
+{
+    reply_word(c, "tidegate-" TIDEGATE_VERSION);
+}
+
+void brokers_dynamic_names(struct call *c)
+{
+    reply_json(c, 200, json_array());
+}
+
+void brokers_dynamic_values(struct call *c)
+{
+    reply_json(c, 200, json_object());
+}
+
+void brokers_dynamic_set(struct call *c)
+{
+    reply_reason(c, 412, "Can't update non-dynamic configuration");
+}
+
+void brokers_dynamic_delete(struct call *c)
+{
+    reply_reason(c, 412, "Can't delete non-dynamic configuration");
+}
+
+static void add_setting(void *ctx, const char *name, const char *value, const char *allowed,
+                        const char *doc)
+{
+    (void)allowed, (void)doc;
+    json_object_set_new(ctx, name, json_string(value != NULL ? value : ""));
+}
+
+void brokers_runtime(struct call *c)
+{
+    json_t *j = json_object();
+    settings_each(c->broker->settings, add_setting, j);
+    reply_json(c, 200, j);
+}
+
+void brokers_owned_namespaces(struct call *c)
+{
+    json_t *j = json_object();
+    for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next) {
+        char *name = xasprintf("%s/0x00000000_0xffffffff", n->name);
+        json_object_set_new(j, name,
+                            json_pack("{s:s,s:b,s:b}", "broker_assignment", "shared",
+                                      "is_controlled", 0, "is_active", 1));
+        free(name);
+    }
+    reply_json(c, 200, j);
+}
+
+/* namespace -> bundle -> domain -> topic -> what it is doing. */
+void brokers_topic_stats(struct call *c)
+{
+    json_t *out = json_object();
+    struct stats_options o = {0};
+    for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next) {
+        json_t *topics = json_object();
+        for (struct topic *t = n->topics; t != NULL; t = t->ns_next)
+            if (res_topic_is_ready(t))
+                json_object_set_new(topics, t->name.full, stats_of_topic(t, &o));
+        if (json_object_size(topics) == 0)
+            json_decref(topics);
+        else
+            json_object_set_new(
+                out, n->name,
+                json_pack("{s:{s:o}}", "0x00000000_0xffffffff", "persistent", topics));
+    }
+    reply_json(c, 200, out);
+}

@@ -1,0 +1,158 @@
+/* res_explain.c - GET .../{topic}/explain: what limits this topic, which of it binds, since when
+ * and until when, who waits, and the command that would raise it. */
+#include <stdlib.h>
+
+#include "admin/res.h"
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/producer.h"
+#include "quota/explain.h"
+
+enum { WAITING_SHOWN = 1000 }; /* producers listed; the count is of all */
+
+/* What is not limited has no balance, burst or peak; its rate is null. */
+static void put_dimension(json_t *j, const char *unit, const struct tg_rate_spec *r,
+                          int64_t balance)
+{
+    const char *const names[] = {"rate", "burst", "peak", "balance"};
+    const int64_t values[] = {r->rate, r->burst, r->peak, balance};
+    for (int i = 0; i < 4; i++) {
+        char *key = xasprintf("%sIn%s", names[i], unit);
+        bool known = r->rate > 0 && (i == 0 || i == 3 || values[i] > 0);
+        json_object_set_new(j, key, known ? json_integer(values[i]) : json_null());
+        free(key);
+    }
+}
+
+static json_t *scope_json(const struct explain_scope *s, bool binding)
+{
+    int64_t period_ns = s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S;
+    json_t *j = json_object();
+    json_object_set_new(j, "kind", json_string(scope_kind_name(s->kind)));
+    json_object_set_new(j, "name", json_string(s->name));
+    json_object_set_new(j, "limited", json_boolean(tg_limit_spec_is_set(&s->spec)));
+    json_object_set_new(j, "source", json_string(limit_source_name(s->source)));
+    put_dimension(j, "Msg", &s->spec.msgs, s->balance_msgs);
+    put_dimension(j, "Byte", &s->spec.bytes, s->balance_bytes);
+    json_object_set_new(j, "periodMs", json_integer(period_ns / MONO_MS));
+    json_object_set_new(j, "msgRateIn", json_real(s->rate_msgs));
+    json_object_set_new(j, "msgThroughputIn", json_real(s->rate_bytes));
+    json_object_set_new(j, "binding", json_boolean(binding));
+    json_object_set_new(j, "waitMs", json_real((double)s->wait_ns / (double)MONO_MS));
+    char *command = tg_limit_spec_is_set(&s->spec) ? explain_command(s) : NULL;
+    json_object_set_new(j, "command", command != NULL ? json_string(command) : json_null());
+    free(command);
+    return j;
+}
+
+static json_t *waiting_json(const struct producer *p, int64_t now_ns)
+{
+    json_t *j = json_object();
+    enum throttle_reason r = gate_reason(&p->gate);
+    json_object_set_new(j, "producerName", json_string(p->name));
+    json_object_set_new(j, "address", json_string(p->address != NULL ? p->address : ""));
+    json_object_set_new(j, "step", json_string(gate_step_name(p->gate.step)));
+    json_object_set_new(j, "reason", r != REASON_COUNT ? json_string(reason_name(r)) : json_null());
+    json_object_set_new(j, "scope",
+                        p->binding != NULL ? json_string(p->binding->name) : json_null());
+    json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
+    json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
+    json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));
+    json_object_set_new(j, "parkedBytes", json_integer((json_int_t)p->parking.bytes));
+    json_object_set_new(j, "connectionPaused", json_boolean(p->pausing));
+    return j;
+}
+
+/* When what is parked now will have passed at the binding rate: the longest of both dimensions. */
+static int64_t until_ns(const struct explain_scope *s, uint64_t messages, uint64_t bytes)
+{
+    double period = (double)(s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S);
+    double longest = (double)s->wait_ns, t;
+    if (s->spec.msgs.rate > 0) {
+        t = ((double)messages - (double)s->balance_msgs) / (double)s->spec.msgs.rate * period;
+        longest = t > longest ? t : longest;
+    }
+    if (s->spec.bytes.rate > 0) {
+        t = ((double)bytes - (double)s->balance_bytes) / (double)s->spec.bytes.rate * period;
+        longest = t > longest ? t : longest;
+    }
+    return longest < 1e18 ? (int64_t)longest : INT64_C(1000000000000000000);
+}
+
+/* The scope that binds: the narrowest that lacks tokens, else (between two grants it has some) the
+ * one whose queue is not empty. count: none. */
+static uint32_t binding_scope(const struct topic *t, const struct explain *x)
+{
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->scope[i].binding)
+            return i;
+    for (uint32_t i = 0; i < x->count; i++)
+        if (t->path.scope[i]->waiters != NULL && t->path.scope[i]->waiters->count > 0)
+            return i;
+    return x->count;
+}
+
+struct waiting_sum {
+    uint64_t producers, messages, bytes;
+    int64_t since_wall_ns; /* the longest wait's beginning; 0: nobody waits */
+};
+
+static json_t *list_waiting(const struct topic *t, struct waiting_sum *sum, int64_t now_ns)
+{
+    json_t *list = json_array();
+    *sum = (struct waiting_sum){0};
+    for (struct producer *p = t->producers; p != NULL; p = p->next) {
+        if (p->gate.step == GATE_OPEN)
+            continue;
+        if (sum->since_wall_ns == 0 || p->throttled_wall_ns < sum->since_wall_ns)
+            sum->since_wall_ns = p->throttled_wall_ns;
+        sum->messages += p->parking.messages;
+        sum->bytes += p->parking.bytes;
+        if (sum->producers++ < WAITING_SHOWN)
+            json_array_append_new(list, waiting_json(p, now_ns));
+    }
+    return list;
+}
+
+static json_t *list_scopes(const struct topic *t, const struct explain *x,
+                           const struct waiting_sum *sum)
+{
+    json_t *list = json_array();
+    uint32_t binding = binding_scope(t, x);
+    for (uint32_t i = 0; i < x->count; i++) {
+        const struct explain_scope *s = &x->scope[i];
+        json_t *j = scope_json(s, i == binding);
+        if (i == binding) {
+            int64_t span_ns = until_ns(s, sum->messages, sum->bytes);
+            json_object_set_new(j, "since",
+                                sum->since_wall_ns != 0 ? json_iso_time(sum->since_wall_ns)
+                                                        : json_null());
+            json_object_set_new(j, "until", json_iso_time(shard_wall_ns(t->shard) + span_ns));
+            json_object_set_new(j, "untilMs", json_integer((span_ns + MONO_MS - 1) / MONO_MS));
+        }
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
+void explain_topic(struct call *c)
+{
+    struct topic *t = res_topic(c);
+    if (t == NULL)
+        return;
+    int64_t now_ns = shard_now_ns(c->shard);
+    struct explain x;
+    struct waiting_sum sum;
+    explain_path(&x, &t->path, now_ns);
+    json_t *waiting = list_waiting(t, &sum, now_ns);
+
+    json_t *out = json_object();
+    json_object_set_new(out, "topic", json_string(t->name.full));
+    json_object_set_new(out, "throttled", json_boolean(sum.producers > 0));
+    json_object_set_new(out, "throttledProducers", json_integer((json_int_t)sum.producers));
+    json_object_set_new(out, "parkedMessages", json_integer((json_int_t)sum.messages));
+    json_object_set_new(out, "parkedBytes", json_integer((json_int_t)sum.bytes));
+    json_object_set_new(out, "scopes", list_scopes(t, &x, &sum));
+    json_object_set_new(out, "waiting", waiting);
+    reply_json(c, 200, out);
+}

@@ -1,0 +1,159 @@
+/* res_policies.c - publishRate of a namespace and of a topic.
+ *
+ * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
+ * are made later. A partition has none of its own. */
+#include <stdlib.h>
+
+#include "admin/res.h"
+
+static const char no_ns[] = "Namespace does not exist";
+
+/* The body as a policy; false: refused. */
+static bool read_rate(struct call *c, struct rate_policy *out)
+{
+    json_t *body;
+    if (!call_json(c, &body))
+        return false;
+    char *why = NULL;
+    enum tg_err e = rate_policy_from_json(out, body, &why);
+    json_decref(body);
+    if (e != TG_OK)
+        reply_reason(c, e == TG_ERANGE ? 412 : 400, "%s", why);
+    free(why);
+    return e == TG_OK;
+}
+
+/* ---- namespace ---- */
+
+static void on_ns_rate(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_ENOENT)
+        reply_reason(c, 404, "%s", no_ns);
+    else
+        reply_err(c, e);
+}
+
+void policies_ns_rate_get(struct call *c)
+{
+    struct ns *n = res_ns(c, no_ns);
+    if (n == NULL)
+        return;
+    if (n->publish_rate.present)
+        reply_json(c, 200, rate_policy_to_json(&n->publish_rate));
+    else
+        reply_status(c, 200); /* an empty body: unset, as Pulsar has it here */
+}
+
+void policies_ns_rate_set(struct call *c)
+{
+    struct rate_policy p;
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL && read_rate(c, &p))
+        registry_set_ns_publish_rate(res_registry(c), n, &p, on_ns_rate, c);
+}
+
+void policies_ns_rate_delete(struct call *c)
+{
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL)
+        registry_set_ns_publish_rate(res_registry(c), n, NULL, on_ns_rate, c);
+}
+
+/* ---- topic ---- */
+
+/* Whose policy the path names: one of the two is set. */
+struct policy_owner {
+    struct partitioned *partitioned;
+    struct topic *topic;
+};
+
+static bool find_owner(struct call *c, struct policy_owner *o)
+{
+    *o = (struct policy_owner){0};
+    if (!res_topic_name(c))
+        return false;
+    o->partitioned = registry_partitioned(res_registry(c), c->topic.full);
+    if (o->partitioned != NULL)
+        return true;
+    if (c->topic.partitioned != NULL &&
+        registry_partitioned(res_registry(c), c->topic.partitioned) != NULL) {
+        reply_reason(c, 412, "Not allowed to set/get topic policy for a partition");
+        return false;
+    }
+    o->topic = topic_find(c->shard, c->topic.full);
+    if (res_topic_is_ready(o->topic))
+        return true;
+    res_no_topic(c);
+    return false;
+}
+
+/* The policy in force: the topic's own, else the namespace's, else the broker's; absent: none is
+ * set anywhere. */
+static struct rate_policy applied_rate(struct call *c, const struct rate_policy *own,
+                                       const struct ns *n)
+{
+    const struct settings *s = c->broker->settings;
+    if (own->present)
+        return *own;
+    if (n->publish_rate.present)
+        return n->publish_rate;
+    bool set = s->max_topic_rate_msgs > 0 || s->max_topic_rate_bytes > 0;
+    return (struct rate_policy){
+        .present = set,
+        .spec = {.msgs.rate = s->max_topic_rate_msgs, .bytes.rate = s->max_topic_rate_bytes}};
+}
+
+void policies_topic_rate_get(struct call *c)
+{
+    struct policy_owner o;
+    if (!find_owner(c, &o))
+        return;
+    struct rate_policy p =
+        o.partitioned != NULL ? o.partitioned->publish_rate : o.topic->publish_rate;
+    if (call_flag(c, "applied"))
+        p = applied_rate(c, &p, o.partitioned != NULL ? o.partitioned->ns : o.topic->ns);
+    if (p.present)
+        reply_json(c, 200, rate_policy_to_json(&p));
+    else
+        reply_status(c, 204);
+}
+
+static void on_topic_rate(void *ctx, struct topic *t, enum tg_err e)
+{
+    (void)t;
+    reply_err(ctx, e);
+}
+
+static void on_partitioned_rate(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_ENOENT)
+        res_no_topic(c);
+    else
+        reply_err(c, e);
+}
+
+static void set_rate(struct call *c, const struct policy_owner *o, const struct rate_policy *p)
+{
+    if (o->partitioned != NULL)
+        registry_set_partitioned_publish_rate(res_registry(c), o->partitioned, p,
+                                              on_partitioned_rate, c);
+    else
+        topic_set_publish_rate(o->topic, p, on_topic_rate, c);
+}
+
+void policies_topic_rate_set(struct call *c)
+{
+    struct policy_owner o;
+    struct rate_policy p;
+    if (find_owner(c, &o) && read_rate(c, &p))
+        set_rate(c, &o, &p);
+}
+
+void policies_topic_rate_delete(struct call *c)
+{
+    struct policy_owner o;
+    if (find_owner(c, &o))
+        set_rate(c, &o, NULL);
+}

@@ -1,0 +1,125 @@
+/* res_tenants.c - /admin/v2/tenants. */
+#include "admin/res.h"
+
+void tenants_list(struct call *c)
+{
+    json_t *list = json_array();
+    for (struct tenant *t = registry_tenants(res_registry(c)); t != NULL; t = t->hh.next)
+        json_array_append_new(list, json_string(t->name));
+    reply_json(c, 200, list);
+}
+
+void tenants_get(struct call *c)
+{
+    struct tenant *t = registry_tenant(res_registry(c), call_capture(c, CAP_TENANT));
+    if (t == NULL)
+        reply_reason(c, 404, "Tenant does not exist");
+    else
+        reply_json(c, 200, json_incref(t->doc));
+}
+
+/* An array of strings, or absent (NULL is stored as empty). */
+static bool take_strings(struct call *c, json_t *out, const json_t *in, const char *field)
+{
+    json_t *list = json_object_get(in, field);
+    if (list == NULL || json_is_null(list)) {
+        json_object_set_new(out, field, json_array());
+        return true;
+    }
+    bool good = json_is_array(list);
+    for (size_t i = 0; good && i < json_array_size(list); i++)
+        good = json_is_string(json_array_get(list, i));
+    if (good)
+        json_object_set(out, field, list);
+    else
+        reply_reason(c, 400, "%s is an array of strings", field);
+    return good;
+}
+
+static bool check_clusters(struct call *c, const json_t *info)
+{
+    json_t *list = json_object_get(info, "allowedClusters");
+    if (json_array_size(list) == 0) {
+        reply_reason(c, 412, "Clusters can not be empty");
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (registry_cluster(res_registry(c), name) == NULL) {
+            reply_reason(c, 412, "Clusters do not exist");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The body as TenantInfo; NULL: refused. */
+static json_t *read_info(struct call *c)
+{
+    json_t *body;
+    if (!call_json(c, &body))
+        return NULL;
+    json_t *info = json_object();
+    bool good = false;
+    if (json_is_null(body))
+        reply_reason(c, 412, "TenantInfo is null");
+    else if (!json_is_object(body))
+        reply_reason(c, 400, "TenantInfo is an object with adminRoles and allowedClusters");
+    else
+        good = take_strings(c, info, body, "adminRoles") &&
+               take_strings(c, info, body, "allowedClusters") && check_clusters(c, info);
+    json_decref(body);
+    if (good)
+        return info;
+    json_decref(info);
+    return NULL;
+}
+
+static void on_put(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_EEXIST)
+        reply_reason(c, 409, "Tenant already exist");
+    else if (e == TG_ENOENT)
+        reply_reason(c, 404, "Tenant %s not found", call_capture(c, CAP_TENANT));
+    else
+        reply_err(c, e);
+}
+
+static void put(struct call *c, bool is_new)
+{
+    json_t *info = read_info(c);
+    if (info == NULL)
+        return;
+    registry_put_tenant(res_registry(c), call_capture(c, CAP_TENANT), info, is_new, on_put, c);
+    json_decref(info);
+}
+
+void tenants_create(struct call *c)
+{
+    if (!name_is_valid(call_capture(c, CAP_TENANT)))
+        reply_reason(c, 412, "Tenant name is not valid");
+    else
+        put(c, true);
+}
+
+void tenants_update(struct call *c)
+{
+    put(c, false);
+}
+
+static void on_deleted(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_ENOENT)
+        reply_reason(c, 404, "Tenant doesn't exist");
+    else if (e == TG_EBUSY)
+        reply_reason(c, 409, "The tenant still has active namespaces");
+    else
+        reply_err(c, e);
+}
+
+void tenants_delete(struct call *c)
+{
+    registry_delete_tenant(res_registry(c), call_capture(c, CAP_TENANT), on_deleted, c);
+}
