@@ -6,8 +6,8 @@
  *
  *   none  nothing is kept
  *   os    the frames of one read are appended with one pwrite
- *   sync  the same; a second thread runs fdatasync, one after the other, and receipts wait for the
- *         one that began after their frames were written (group commit)
+ *   sync  a second thread writes and syncs the frames that came while it did so the time before
+ *         (group commit); then their receipts go out
  *
  * The file is written once ahead of time and used round and round, as a log of recycled segments
  * is. Per connection there are two answer buffers: <waiting> for the next sync, <syncing> for the
@@ -54,7 +54,8 @@ struct server {
     int epoll_fd, listen_fd, log_fd, synced_fd;
     int64_t log_at;
     uint64_t entry;
-    bool sync_runs, appended; /* since the running sync began */
+    bool sync_runs;
+    struct bytes group, group_syncing; /* frames for the next sync; the sync thread's */
     sem_t sync_wanted;
     struct conn *conns;
     struct arena *arena;
@@ -149,7 +150,6 @@ static void append_to_log(struct server *sv, const uint8_t *p, size_t n)
     if (pwrite(sv->log_fd, p, n, sv->log_at) != (ssize_t)n)
         die("pwrite");
     sv->log_at += (int64_t)n;
-    sv->appended = true;
 }
 
 /* Answers the whole frames of the input; what is behind them moves to its front. */
@@ -174,8 +174,10 @@ static void take_frames(struct server *sv, struct conn *c)
         }
         at += 4 + total;
     }
-    if (sends && sv->durability != KEEP_NONE)
+    if (sends && sv->durability == KEEP_OS)
         append_to_log(sv, c->in, at);
+    else if (sends && sv->durability == KEEP_SYNC)
+        bytes_append(&sv->group, c->in, at);
     memmove(c->in, c->in + at, c->in_len - at);
     c->in_len -= at;
 }
@@ -266,6 +268,7 @@ static void *sync_thread(void *arg)
     for (;;) {
         while (sem_wait(&sv->sync_wanted) != 0)
             ;
+        append_to_log(sv, sv->group_syncing.data, sv->group_syncing.len);
         if (fdatasync(sv->log_fd) != 0)
             die("fdatasync");
         uint64_t one = 1;
@@ -277,15 +280,18 @@ static void *sync_thread(void *arg)
 
 static void begin_sync(struct server *sv)
 {
-    if (sv->sync_runs || !sv->appended)
+    if (sv->sync_runs || sv->group.len == 0)
         return;
+    struct bytes done = sv->group_syncing;
+    sv->group_syncing = sv->group;
+    sv->group = done;
+    sv->group.len = 0;
     for (struct conn *c = sv->conns; c != NULL; c = c->next) {
         struct bytes empty = c->syncing;
         c->syncing = c->waiting;
         c->waiting = empty;
     }
     sv->sync_runs = true;
-    sv->appended = false;
     sem_post(&sv->sync_wanted);
 }
 

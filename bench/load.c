@@ -39,6 +39,7 @@ struct group {
     int window;                       /* frames outstanding */
     double rate;                      /* messages/s and producer; 0: as fast as the window lets */
     int batch, size;
+    bool one_write; /* a write(2) for each frame, as clients do; else one for each turn */
     struct message message;
     struct histogram latency; /* of frames */
     uint64_t receipts;        /* messages, in the measured time */
@@ -81,7 +82,7 @@ struct load {
     struct conn *conns;
     int producers_to_open;
     uint64_t next_request;
-    bool sending, measuring, failed;
+    bool lookup, sending, measuring, failed;
     struct timer phase;
     int64_t begin_ns, cpu_ns, target_cpu_ns;
     int64_t wall_ns;
@@ -176,6 +177,8 @@ static void send_one(struct producer *p, int64_t begin_ns)
     p->sent_ns[p->next_sequence % (uint64_t)p->group->window] = begin_ns;
     write_message(p, p->next_sequence++);
     p->group->sent++;
+    if (p->group->one_write)
+        stream_flush(p->conn->stream);
 }
 
 static void fill_paced(struct producer *p, int64_t now_ns, bool was_full)
@@ -292,7 +295,7 @@ static void on_command(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     struct producer *p;
     if (cmd->connected != NULL) {
         for (int i = 0; i < c->producer_count; i++)
-            if (c->load->pid) /* a real broker; the floor knows no LOOKUP */
+            if (c->load->lookup)
                 send_lookup(c->producers[i]);
             else
                 send_producer(c->producers[i]);
@@ -566,7 +569,8 @@ static const char help[] =
     "  --connections N     1\n"
     "  --warmup S          seconds before measuring, after all producers are open; 1\n"
     "  --duration S        seconds measured; 5\n"
-    "  --pid P             look topics up first, and measure this process's CPU time too\n"
+    "  --pid P             measure the CPU time of this process (the broker) too\n"
+    "  --lookup            look topics up before opening producers, as clients do\n"
     "  --client-version V  of CONNECT; Tidegate-load-1 (a client no broker will try to hold)\n"
     "  --group SPEC        comma-separated key=value; up to 8 groups; default one group:\n"
     "      name=N          in the result; g0, g1, ...\n"
@@ -577,7 +581,9 @@ static const char help[] =
     "      window=N        frames without a receipt; 1000\n"
     "      rate=R          messages/s and producer; 0: as fast as the window lets\n"
     "      batch=N         messages per frame; 1\n"
-    "      size=N          bytes per message; 1024\n\n"
+    "      size=N          bytes per message; 1024\n"
+    "      writes=each     a write(2) for each frame, as clients do; else as many frames as can "
+    "be\n\n"
     "A limited producer and its neighbour on one connection:\n"
     "  load --port 6650 --group name=a,window=1000 --group name=b,rate=200,window=10\n"
     "A thousand producers with two frames outstanding each, on one connection:\n"
@@ -609,6 +615,8 @@ static void set_group_key(struct group *g, const char *key, const char *value)
         g->batch = atoi(value);
     else if (strcmp(key, "size") == 0)
         g->size = atoi(value);
+    else if (strcmp(key, "writes") == 0)
+        g->one_write = strcmp(value, "each") == 0;
     else
         bad_usage(key);
 }
@@ -652,6 +660,7 @@ static void parse_options(struct load *l, int argc, char **argv)
                                             {"duration", required_argument, NULL, 'd'},
                                             {"pid", required_argument, NULL, 'P'},
                                             {"group", required_argument, NULL, 'g'},
+                                            {"lookup", no_argument, NULL, 'l'},
                                             {"client-version", required_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -677,6 +686,9 @@ static void parse_options(struct load *l, int argc, char **argv)
             break;
         case 'g':
             add_group(l, optarg);
+            break;
+        case 'l':
+            l->lookup = true;
             break;
         case 'v':
             l->client_version = optarg;

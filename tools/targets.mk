@@ -42,6 +42,7 @@ help: ## this list
 clean:
 	rm -rf build
 
+include tools/check.mk
 
 # The limiter's headers name each other by room; installed, they lie side by side.
 INCLUDE_DIR = $(DESTDIR)$(PREFIX)/include/tidegate
@@ -63,3 +64,6 @@ $(B)/bench/limiter_bench: bench/limiter_bench.c $(B)/liblimiter.a $(B)/libbase.a
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/liblimiter.a $(B)/libbase.a $(ALL_LIBS)
 bench-limiter: $(B)/bench/limiter_bench ## CPU ns per limiter operation; also build/bench-limiter.json
 	$(Q)$< build/bench-limiter.json
+
+bench: build/tidegate $(B)/bench/floor $(B)/bench/load ## the broker against the floor and itself (ROUNDS, ROWS)
+	$(Q)bench/run.py --floor $(B)/bench/floor --load $(B)/bench/load

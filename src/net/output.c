@@ -128,6 +128,12 @@ static void sent(struct stream *s, size_t n)
     }
 }
 
+void stream_flush(struct stream *s)
+{
+    if (s->state == STREAM_OPEN)
+        output_flush(s);
+}
+
 void output_flush(struct stream *s)
 {
     while (s->out_bytes > 0) {

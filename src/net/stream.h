@@ -68,6 +68,8 @@ const char *stream_peer(const struct stream *s); /* "127.0.0.1:40112" */
 uint8_t *stream_reserve(struct stream *s, size_t n);
 void stream_commit(struct stream *s, size_t n);
 void stream_write(struct stream *s, const void *p, size_t n); /* reserve, copy, commit */
+/* Sends what is pending as far as the socket takes it now, instead of at the turn's end. */
+void stream_flush(struct stream *s);
 size_t stream_output_bytes(const struct stream *s);
 /* Output went above STREAM_OUTPUT_HIGH, or the budget for output was used up when something was
  * committed: produce no more until on_drained, which surely comes. Never true without output. */

@@ -444,6 +444,25 @@ static void test_reserved_and_not_committed_is_not_sent(void **state)
     assert_int_equal(wo.client.got, 3);
 }
 
+static void begin_flush(struct world *wo)
+{
+    wo->client.want = 3;
+    wo->server.want = 1;
+    write_frame(wo->server.s, 3, 9);
+    stream_flush(wo->server.s);
+    assert_int_equal(stream_output_bytes(wo->server.s), 0);
+    stream_flush(wo->server.s);
+}
+
+static void test_flush_sends_at_once(void **state)
+{
+    (void)state;
+    struct world wo;
+    open_world(&wo, &frames_ops, &frames_ops, begin_flush);
+    run_pair(&wo);
+    assert_int_equal(wo.client.got, 3);
+}
+
 /* ---- the receive budget ---- */
 
 static void release_budget(struct timer *t, int64_t now_ns)
@@ -762,6 +781,7 @@ int main(void)
         cmocka_unit_test(test_slow_reader_bounds_the_output_of_an_obedient_producer),
         cmocka_unit_test(test_used_up_budget_congests_but_every_stream_moves_on),
         cmocka_unit_test(test_reserved_and_not_committed_is_not_sent),
+        cmocka_unit_test(test_flush_sends_at_once),
         cmocka_unit_test(test_large_frame_waits_for_the_receive_budget),
         cmocka_unit_test(test_close_inside_on_bytes_sends_what_is_pending),
         cmocka_unit_test(test_both_ends_may_be_closed_in_one_callback),
