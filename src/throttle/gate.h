@@ -40,7 +40,7 @@ enum gate_action {
 /* The facts that advance() decides by. */
 struct gate_facts {
     bool parked;       /* at least one frame is parked */
-    bool parking_full; /* the allowance is used up: no further frame fits */
+    bool parking_full; /* what is parked is over the allowance */
     bool parking_low;  /* below half of the allowance */
 };
 

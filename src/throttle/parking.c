@@ -2,7 +2,8 @@
  *
  * Every frame that is in the list is charged to the budget with its header, and every way out of
  * the list goes through parking_drop_head, which gives it back. The bound is soft by one frame: a
- * frame that has been received is kept, and the caller stops the next ones when parking_full. */
+ * frame that has been received is kept, and the caller stops the next ones when parking_full. A
+ * client whose whole window fits the allowance exactly is so never stopped. */
 #include "throttle/parking.h"
 
 #include <string.h>
@@ -95,7 +96,8 @@ bool parking_full(const struct parking *p)
 {
     if (p->frames == 0)
         return false;
-    return p->messages >= p->allow_messages || p->bytes >= p->allow_bytes ||
+    bool over = p->messages > p->allow_messages || p->bytes > p->allow_bytes;
+    return (over && p->frames > 1) ||
            budget_used(p->budget, BUDGET_PARKED) >= p->budget->share_bytes[BUDGET_PARKED];
 }
 

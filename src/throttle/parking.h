@@ -48,7 +48,9 @@ const struct parked_frame *parking_head(const struct parking *p);
 void parking_drop_head(struct parking *p);
 void parking_clear(struct parking *p); /* drops all: producer or connection is gone */
 
-bool parking_full(const struct parking *p); /* allowance or budget used up, and not empty */
-bool parking_low(const struct parking *p);  /* empty, or below half of the allowance */
+/* A frame that did not fit the allowance was put (one frame always fits), or the budget is used up.
+ */
+bool parking_full(const struct parking *p);
+bool parking_low(const struct parking *p); /* empty, or below half of the allowance */
 
 #endif

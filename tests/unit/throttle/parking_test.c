@@ -87,10 +87,28 @@ static void test_without_an_allowance_one_frame_is_taken(void **state)
     assert_false(parking_full(&p));
     assert_true(parking_low(&p));
     put(&p, 1, 1, "x");
-    assert_true(parking_full(&p));
+    assert_false(parking_full(&p));
     assert_false(parking_low(&p));
+    put(&p, 2, 1, "x");
+    assert_true(parking_full(&p));
     parking_clear(&p);
     assert_false(parking_full(&p));
+}
+
+static void test_a_window_that_fits_exactly_never_fills_it(void **state)
+{
+    (void)state;
+    struct budget b;
+    struct parking p;
+    budget_init(&b, 1 << 20);
+    parking_init(&p, &b);
+    parking_allow(&p, 2, UINT64_MAX);
+    put(&p, 1, 1, "x");
+    put(&p, 2, 1, "x");
+    assert_false(parking_full(&p));
+    put(&p, 3, 1, "x");
+    assert_true(parking_full(&p));
+    parking_clear(&p);
 }
 
 static void test_either_dimension_fills_it(void **state)
@@ -107,13 +125,15 @@ static void test_either_dimension_fills_it(void **state)
     assert_false(parking_low(&p));
     assert_false(parking_full(&p));
     put(&p, 4, 1, "x");
+    assert_false(parking_full(&p));
+    put(&p, 4, 1, "x");
     assert_true(parking_full(&p));
-    parking_allow(&p, UINT64_MAX, 8);
+    parking_allow(&p, UINT64_MAX, 10);
     assert_true(parking_low(&p));
     put(&p, 5, 1, "12");
     assert_false(parking_full(&p));
     assert_false(parking_low(&p));
-    put(&p, 6, 1, "123");
+    put(&p, 6, 1, "12345");
     assert_true(parking_full(&p));
     parking_clear(&p);
 }
@@ -163,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_frames_are_copied_and_leave_in_order),
         cmocka_unit_test(test_the_budget_is_given_back_on_every_way_out),
         cmocka_unit_test(test_without_an_allowance_one_frame_is_taken),
+        cmocka_unit_test(test_a_window_that_fits_exactly_never_fills_it),
         cmocka_unit_test(test_either_dimension_fills_it),
         cmocka_unit_test(test_a_used_up_budget_fills_it_for_all_but_the_empty),
         cmocka_unit_test(test_the_allowance_is_a_delay_at_the_rate),
