@@ -1,0 +1,71 @@
+# Set-up, running and testing. `make run` and `make check` install what a fresh Debian 12 lacks first;
+# since the Makefile asks pkg-config while it is read, the building itself is a second make.
+
+.PHONY: fuzz-regress check-parts check-build check-system-tsan asan-parts tsan-parts tsan-unit check-docs
+
+SUBMAKE := $(MAKE) --no-print-directory
+JOBS    := -j$(shell nproc 2>/dev/null || echo 1)
+PYTEST   = TIDEGATE=$(CURDIR)/$(B)/tidegate TIDEGATE_VARIANT=$(V) tools/run-pytest
+
+setup: ## install everything that building and all tests need
+	$(Q)tools/setup build test lint fuzz interop
+
+run: ## set up, build, run the broker with data in ./data (ARGS="--broker-port 0 ...")
+	$(Q)tools/setup build
+	$(Q)$(SUBMAKE) $(JOBS) build/tidegate
+	$(Q)exec build/tidegate standalone $(ARGS)
+
+check: ## set up, then lint, unit, simulation, fuzz regression and system tests
+	$(Q)tools/setup build test lint fuzz
+	$(Q)$(SUBMAKE) $(JOBS) check-build
+	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 check-parts
+check-build: build/tidegate $(B)/fault.so tests fuzz-bin
+check-parts: lint check-docs check-unit check-sim fuzz-regress check-system
+
+check-docs: build/tidegate
+	$(Q)tools/check-docs
+
+check-system: $(B)/tidegate $(B)/fault.so ## system tests (TESTS="-k name" picks some)
+	$(Q)$(PYTEST) tests/system $(TESTS)
+
+interop: ## official clients and pulsar-admin (LONG=1: the long ones too)
+	$(Q)tools/setup build test interop
+	$(Q)$(SUBMAKE) $(JOBS) build/tidegate
+	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 interop-python interop-admin
+.PHONY: interop-python interop-admin
+interop-python: $(B)/tidegate
+	$(Q)$(PYTEST) tests/interop $(TESTS)
+interop-admin: $(B)/tidegate
+	$(Q)TIDEGATE=$(CURDIR)/$(B)/tidegate tests/interop/pulsar-admin.sh
+
+check-crash: ## kill -9 under load and look what is there (ROUNDS=20)
+	$(Q)tools/setup build test
+	$(Q)$(SUBMAKE) $(JOBS) $(B)/tidegate $(B)/fault.so
+	$(Q)ROUNDS=$(or $(ROUNDS),20) $(PYTEST) tests/crash $(TESTS)
+
+# gcc's sanitizers make it warn of what is none, so these builds don't turn warnings into errors.
+asan: ## unit, simulation and system tests with address and undefined-behaviour sanitizers
+	$(Q)tools/setup build test
+	$(Q)CI= $(SUBMAKE) $(JOBS) V=asan build/asan/tidegate tests
+	$(Q)CI= tools/sum-tests $(SUBMAKE) V=asan -k -j1 asan-parts
+asan-parts: check-unit check-sim check-system
+
+tsan: ## unit and simulation tests and a part of the system tests with the thread sanitizer
+	$(Q)tools/setup build test
+	$(Q)CI= $(SUBMAKE) $(JOBS) V=tsan build/tsan/tidegate tests
+	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 tsan-parts
+tsan-parts: check-unit check-sim check-system-tsan
+tsan-unit: ## unit and simulation tests with the thread sanitizer
+	$(Q)tools/setup build test
+	$(Q)CI= $(SUBMAKE) $(JOBS) V=tsan tests
+	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 check-unit check-sim
+check-system-tsan: $(B)/tidegate $(B)/fault.so
+	$(Q)$(PYTEST) tests/system -m 'not slow' $(TESTS)
+
+# What makes disks fail, for the system tests: preloaded into the broker.
+$(B)/fault.so: tests/shim/fault.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -lpthread
+
+fuzz-regress: fuzz-bin ## every fuzz target over its corpus and all that was ever found
+	$(Q)tools/run-fuzz 0
