@@ -163,6 +163,8 @@ static void stamp_batch(const struct batch *b, uint32_t generation, uint64_t off
 /* Writes and syncs <g> at the open segment's end. */
 static enum tg_err write_group(struct log_store *log, const struct group *g)
 {
+    if (failed(log)) /* after a failed sync the next one would lie */
+        return TG_EIO;
     struct segment *s = log->open;
     uint64_t offset = s->end + sizeof(struct record);
     struct record head = {
@@ -329,7 +331,7 @@ static enum tg_err take_spare(struct log_store *log, struct segment **out)
 static enum tg_err next_segment(struct log_store *log)
 {
     struct segment *s;
-    enum tg_err e = take_spare(log, &s);
+    enum tg_err e = failed(log) ? TG_EIO : take_spare(log, &s);
     if (e)
         return e;
     if (log->open && (e = seal(log)) != TG_OK) {

@@ -27,7 +27,7 @@
 enum ls_durability { LS_SYNC, LS_OS };
 enum ls_state { LS_OK, LS_FULL, LS_FAILED };
 
-#define LS_NO_ENTRY UINT64_MAX /* "no entry": what last_entry says of an empty ledger */
+#define LS_NO_ENTRY    UINT64_MAX /* "no entry": what last_entry says of an empty ledger */
 #define LS_ALL_LEDGERS UINT64_MAX /* for log_dump */
 
 struct ls_body { /* up to two pieces, taken as one run of bytes; copied before the call returns */

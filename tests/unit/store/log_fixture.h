@@ -322,15 +322,25 @@ static inline void fx_seg_path(const struct fx *f, char out[128], uint32_t gener
     snprintf(out, 128, "%s/log/seg-%08u.log", f->dir, generation);
 }
 
-static inline uint8_t *fx_load(const char *path, size_t *size)
+/* NULL: not there. */
+static inline uint8_t *fx_try_load(const char *path, size_t *size)
 {
     int fd = open(path, O_RDONLY);
     struct stat st;
-    assert_true(fd >= 0 && fstat(fd, &st) == 0);
+    if (fd < 0)
+        return NULL;
+    assert_true(fstat(fd, &st) == 0);
     uint8_t *p = xmalloc((size_t)st.st_size + 1);
     assert_int_equal(pread(fd, p, (size_t)st.st_size, 0), st.st_size);
     close(fd);
     *size = (size_t)st.st_size;
+    return p;
+}
+
+static inline uint8_t *fx_load(const char *path, size_t *size)
+{
+    uint8_t *p = fx_try_load(path, size);
+    assert_non_null(p);
     return p;
 }
 
@@ -340,6 +350,82 @@ static inline void fx_store(const char *path, const uint8_t *p, size_t size)
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, p, size, 0), size);
     close(fd);
+}
+
+/* ---- crashes ---- */
+
+#define SNAP_FILES 256
+
+struct snap { /* all segment files at one moment */
+    unsigned count;
+    char names[SNAP_FILES][64];
+    uint8_t *bytes[SNAP_FILES];
+    size_t sizes[SNAP_FILES];
+};
+
+static inline void snap_free(struct snap *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        free(s->bytes[i]);
+    free(s);
+}
+
+static inline int snap_by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static inline struct snap *snap_take(const char *log_dir)
+{
+    struct snap *s = xcalloc(1, sizeof *s);
+    struct dirent **list;
+    int n = scandir(log_dir, &list, NULL, snap_by_name);
+    assert_true(n >= 0 && n < SNAP_FILES);
+    for (int i = 0; i < n; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%.200s", log_dir, list[i]->d_name);
+        if (strstr(list[i]->d_name, ".log") &&
+            (s->bytes[s->count] = fx_try_load(path, &s->sizes[s->count])))
+            snprintf(s->names[s->count++], sizeof s->names[0], "%.60s", list[i]->d_name);
+        free(list[i]);
+    }
+    free(list);
+    return s;
+}
+
+static inline bool snap_equal(const struct snap *a, const struct snap *b)
+{
+    bool same = a->count == b->count;
+    for (unsigned i = 0; same && i < a->count; i++)
+        same = strcmp(a->names[i], b->names[i]) == 0 && a->sizes[i] == b->sizes[i] &&
+               memcmp(a->bytes[i], b->bytes[i], a->sizes[i]) == 0;
+    return same;
+}
+
+/* Copies all segment files as they are now, as a crash would leave them, closes the store, and puts
+ * the copies back. A copy is not made in one moment: two that are equal are taken for one that was
+ * (the store's threads may still be recycling). */
+static inline void fx_crash(struct fx *f)
+{
+    char log_dir[128], path[512];
+    snprintf(log_dir, sizeof log_dir, "%s/log", f->dir);
+    struct snap *s = snap_take(log_dir);
+    for (;;) {
+        struct snap *again = snap_take(log_dir);
+        bool settled = snap_equal(s, again);
+        snap_free(s);
+        s = again;
+        if (settled)
+            break;
+    }
+    fx_close(f);
+    fx_remove_dir(log_dir);
+    mkdir(log_dir, 0750);
+    for (unsigned i = 0; i < s->count; i++) {
+        snprintf(path, sizeof path, "%s/%s", log_dir, s->names[i]);
+        fx_store(path, s->bytes[i], s->sizes[i]);
+    }
+    snap_free(s);
 }
 
 #endif
