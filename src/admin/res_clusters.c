@@ -14,13 +14,23 @@ void clusters_list(struct call *c)
     reply_json(c, 200, list);
 }
 
+/* The flags that a client may expect even when nobody set them. */
+static json_t *with_defaults(json_t *doc)
+{
+    json_t *out =
+        json_pack("{s:b,s:b,s:b}", "brokerClientTlsEnabled", 0, "tlsAllowInsecureConnection", 0,
+                  "brokerClientTlsEnabledWithKeyStore", 0);
+    json_object_update(out, doc);
+    return out;
+}
+
 void clusters_get(struct call *c)
 {
     struct cluster *k = registry_cluster(res_registry(c), call_capture(c, CAP_NAME));
     if (k == NULL)
         reply_reason(c, 404, "%s", no_cluster);
     else
-        reply_json(c, 200, json_incref(k->doc));
+        reply_json(c, 200, with_defaults(k->doc));
 }
 
 static void on_put(void *ctx, enum tg_err e)

@@ -133,7 +133,9 @@ static bool take_replication(struct call *c, json_t *doc, const json_t *body)
     for (size_t i = 0; good && i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
         if (name != NULL && registry_cluster(res_registry(c), name) == NULL) {
-            reply_reason(c, 403, "Invalid cluster id: %s", name);
+            reply_reason(c, 403,
+                         "Cluster [%s] is not in the list of allowed clusters list for tenant [%s]",
+                         name, call_capture(c, CAP_TENANT));
             return false;
         }
         good = name != NULL;
@@ -159,15 +161,7 @@ static void on_created(void *ctx, enum tg_err e)
 static void create(struct call *c, const json_t *body)
 {
     json_t *doc = json_object();
-    if (json_is_array(body)) { /* old clients: the clusters alone */
-        json_t *wrapped = json_pack("{s:O}", "replication_clusters", body);
-        if (!take_replication(c, doc, wrapped)) {
-            json_decref(wrapped);
-            json_decref(doc);
-            return;
-        }
-        json_decref(wrapped);
-    } else if (!take_bundles(c, doc, body) || !take_replication(c, doc, body)) {
+    if (!take_bundles(c, doc, body) || !take_replication(c, doc, body)) {
         json_decref(doc);
         return;
     }
@@ -186,7 +180,7 @@ void namespaces_create(struct call *c)
     }
     if (!call_json(c, &body))
         return;
-    if (json_is_null(body) || json_is_object(body) || json_is_array(body))
+    if (json_is_null(body) || json_is_object(body))
         create(c, body);
     else
         reply_reason(c, 400, "the policies of a namespace are an object, or null");

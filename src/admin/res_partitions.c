@@ -23,9 +23,11 @@ void partitions_get(struct call *c)
     reply_json(c, 200, j);
 }
 
-/* A number, or {"partitions":n,"properties":{}}. False: refused. *properties is borrowed from body.
+/* At least <least>. A number, or {"partitions":n,"properties":{}}. False: refused. *properties is
+ * borrowed from body.
  */
-static bool read_count(struct call *c, const json_t *body, int *count, json_t **properties)
+static bool read_count(struct call *c, const json_t *body, int least, int *count,
+                       json_t **properties)
 {
     const json_t *n = json_is_object(body) ? json_object_get(body, "partitions") : body;
     *properties = json_is_object(body) ? json_object_get(body, "properties") : NULL;
@@ -35,8 +37,13 @@ static bool read_count(struct call *c, const json_t *body, int *count, json_t **
         reply_reason(c, 400, "the number of partitions is a whole number");
         return false;
     }
-    if (json_integer_value(n) <= 0) {
-        reply_reason(c, 406, "Number of partitions should be more than 0");
+    if (json_integer_value(n) < least) {
+        if (least == 1)
+            reply_reason(c, 406, "Number of partitions should be more than 0");
+        else
+            reply_reason(c, 422,
+                         "Desired partitions %lld can't be less than the current partitions %d.",
+                         (long long)json_integer_value(n), least);
         return false;
     }
     if (json_integer_value(n) > PARTITIONS_MAX) {
@@ -89,9 +96,8 @@ void partitions_create(struct call *c)
     if (!res_topic_name(c) || !call_json(c, &body))
         return;
     if (c->topic.partitioned != NULL)
-        reply_reason(c, 412, "a partitioned topic's name may not end in -partition-%d",
-                     c->topic.partition);
-    else if (read_count(c, body, &count, &properties))
+        reply_reason(c, 412, "Partitioned Topic Name should not contain '-partition-'");
+    else if (read_count(c, body, 1, &count, &properties))
         registry_create_partitioned(res_registry(c), &c->topic, count, properties, on_created, c);
     json_decref(body);
 }
@@ -115,9 +121,16 @@ void partitions_grow(struct call *c)
 {
     json_t *body, *properties;
     int count;
-    if (!res_topic_name(c) || !call_json(c, &body))
+    if (!res_topic_name(c))
         return;
-    if (read_count(c, body, &count, &properties))
+    const struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
+    if (p == NULL) {
+        reply_reason(c, 409, "Topic %s is not the partitioned topic.", c->topic.full);
+        return;
+    }
+    if (!call_json(c, &body))
+        return;
+    if (read_count(c, body, p->partitions, &count, &properties))
         registry_grow_partitioned(res_registry(c), &c->topic, count, on_grown, c);
     json_decref(body);
 }

@@ -18,11 +18,16 @@ void tenants_get(struct call *c)
         reply_json(c, 200, json_incref(t->doc));
 }
 
-/* An array of strings, or absent (NULL is stored as empty). */
-static bool take_strings(struct call *c, json_t *out, const json_t *in, const char *field)
+/* An array of strings, or absent: then stored as empty, or refused. */
+static bool take_strings(struct call *c, json_t *out, const json_t *in, const char *field,
+                         bool needed)
 {
     json_t *list = json_object_get(in, field);
     if (list == NULL || json_is_null(list)) {
+        if (needed) {
+            reply_reason(c, 412, "Clusters cannot be null");
+            return false;
+        }
         json_object_set_new(out, field, json_array());
         return true;
     }
@@ -40,7 +45,7 @@ static bool check_clusters(struct call *c, const json_t *info)
 {
     json_t *list = json_object_get(info, "allowedClusters");
     if (json_array_size(list) == 0) {
-        reply_reason(c, 412, "Clusters can not be empty");
+        reply_reason(c, 412, "Clusters cannot be empty or blank");
         return false;
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -66,8 +71,8 @@ static json_t *read_info(struct call *c)
     else if (!json_is_object(body))
         reply_reason(c, 400, "TenantInfo is an object with adminRoles and allowedClusters");
     else
-        good = take_strings(c, info, body, "adminRoles") &&
-               take_strings(c, info, body, "allowedClusters") && check_clusters(c, info);
+        good = take_strings(c, info, body, "adminRoles", false) &&
+               take_strings(c, info, body, "allowedClusters", true) && check_clusters(c, info);
     json_decref(body);
     if (good)
         return info;

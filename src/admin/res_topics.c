@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "admin/res.h"
-#include "base/alloc.h"
 
 enum { PROPERTIES_MAX_BYTES = 64 * 1024 }; /* of all keys and values of a topic */
 
@@ -245,19 +244,19 @@ void topics_stats(struct call *c)
         reply_json(c, 200, stats_of_topic(t, &o));
 }
 
-static struct partitioned *find_partitioned(struct call *c, const char *format)
+static struct partitioned *find_partitioned(struct call *c)
 {
     if (!res_topic_name(c))
         return NULL;
     struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
     if (p == NULL)
-        reply_reason(c, 404, "%s %s not found", format, c->topic.full);
+        reply_reason(c, 404, "Partitioned Topic %s not found", c->topic.full);
     return p;
 }
 
 void topics_partitioned_stats(struct call *c)
 {
-    struct partitioned *p = find_partitioned(c, "Partitioned Topic");
+    struct partitioned *p = find_partitioned(c);
     struct stats_options o = options_of(c);
     const char *per = uri_arg(&c->uri, "perPartition");
     if (p != NULL)
@@ -274,7 +273,7 @@ void topics_internal_stats(struct call *c)
 
 void topics_partitioned_internal_stats(struct call *c)
 {
-    struct partitioned *p = find_partitioned(c, "Topic");
+    struct partitioned *p = find_partitioned(c);
     if (p == NULL)
         return;
     json_t *parts = json_object();

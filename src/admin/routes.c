@@ -1,6 +1,6 @@
-/* routes.c - the table of everything that is served over HTTP. Literals before captures. The list
- * in docs/admin-api.md is made from it (make docs/admin-api.md prints it:
- * tests/unit/admin/route_test.c checks that they agree). */
+/* routes.c - the table of everything that is served over HTTP. Literals before captures. Its lines
+ * stand in docs/admin-api.md too: tests/unit/admin/route_test.c fails where they differ, and prints
+ * them with --docs. */
 #include "admin/res.h"
 
 #define CLUSTERS   "/admin/v2/clusters"

@@ -66,8 +66,9 @@ json_t *json_iso_time(int64_t wall_ns)
 
 json_t *json_message_id(const struct topic *t, int64_t entry)
 {
-    return json_pack("{s:I,s:I,s:i}", "ledgerId", (json_int_t)t->ledger, "entryId",
-                     (json_int_t)entry, "partitionIndex", t->name.partition);
+    return json_pack("{s:I,s:I,s:i,s:i,s:i}", "ledgerId", (json_int_t)t->ledger, "entryId",
+                     (json_int_t)entry, "partitionIndex", t->name.partition, "batchIndex", -1,
+                     "batchSize", 0);
 }
 
 static double ratio(double a, double b)
@@ -194,6 +195,12 @@ static void put_subscription_counts(json_t *j, const struct subscription *s)
                                         "filterAcceptedMsgCount",
                                         "filterRejectedMsgCount",
                                         "filterRescheduledMsgCount",
+                                        "dispatchThrottledMsgEventsBySubscriptionLimit",
+                                        "dispatchThrottledBytesEventsBySubscriptionLimit",
+                                        "dispatchThrottledMsgEventsByTopicLimit",
+                                        "dispatchThrottledBytesEventsByTopicLimit",
+                                        "dispatchThrottledMsgEventsByBrokerLimit",
+                                        "dispatchThrottledBytesEventsByBrokerLimit",
                                         NULL};
     put_zeros(j, zeros);
 }
@@ -461,6 +468,7 @@ static json_t *internal_of_cursor(const struct topic *t, const struct subscripti
     put_int(j, "cursorLedger", -1);
     put_int(j, "cursorLedgerLastEntry", -1);
     put_ranges(j, t, &s->cursor);
+    json_object_set_new(j, "lastLedgerSwitchTimestamp", json_iso_time(t->created_wall_ns));
     put_text(j, "state", "Open");
     put_bool(j, "active", s->consumers != NULL);
     put_int(j, "numberOfEntriesSinceFirstNotAckedMessage",
