@@ -21,6 +21,7 @@
 enum {
     READ_ENTRIES = 100,           /* per fetch, as dispatcherMaxReadBatchSize */
     READ_BYTES = 5 * 1024 * 1024, /* per fetch, as dispatcherMaxReadSizeBytes */
+    WINDOW_MIN_BYTES = 16 * 1024, /* a disk reads so much as fast as one entry */
     TURN_ENTRIES = 20,            /* Shared: for one consumer before the next one's turn */
     ROUND_ENTRIES = 1000,         /* per subscription and loop turn: others must get theirs */
     ROUND_BYTES = 4 * 1024 * 1024,
@@ -225,18 +226,19 @@ static void skip_gaps(struct subscription *s, uint64_t first, const struct ls_en
     }
 }
 
-static void hand_out(struct round *r, uint64_t first, const struct ls_entry *e, uint32_t n)
+/* Returns how many of the entries are done with. */
+static uint32_t hand_out(struct round *r, uint64_t first, const struct ls_entry *e, uint32_t n)
 {
     struct subscription *s = r->sub;
+    uint32_t done = 0;
     skip_gaps(s, first, e, n);
-    while (n > 0 && !s->blocked_on_unacked) {
+    while (done < n && !s->blocked_on_unacked) {
         struct consumer *c = pick(s);
         if (!c)
-            return;
-        uint32_t done = serve(r, c, e, n);
-        e += done;
-        n -= done;
+            break;
+        done += serve(r, c, e + done, n - done);
     }
+    return done;
 }
 
 /* ---- fetching ---- */
@@ -270,6 +272,18 @@ struct disk_read {
     uint64_t gen, first;
 };
 
+static void hand_out_read(struct subscription *s, uint64_t first, const struct ls_entry *e,
+                          uint32_t n)
+{
+    struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX};
+    uint32_t done = hand_out(&r, first, e, n);
+    uint64_t taken = UINT64_MAX - r.bytes_left;
+    if (done == n)
+        s->read_window_bytes *= 2;
+    else
+        s->read_window_bytes = taken;
+}
+
 static void on_read(void *ctx, enum tg_err e, const struct ls_entry *entries, uint32_t count,
                     struct ls_hold *hold)
 {
@@ -279,10 +293,8 @@ static void on_read(void *ctx, enum tg_err e, const struct ls_entry *entries, ui
     struct ls_port *log = s->shard->log;
     if (subscription_release(s)) {
         s->reading = false;
-        if (d.gen == s->read_gen && count > 0) {
-            struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX};
-            hand_out(&r, d.first, entries, count);
-        }
+        if (d.gen == s->read_gen && count > 0)
+            hand_out_read(s, d.first, entries, count);
         if (e)
             read_failed(s, d.first + count, e);
         else if (d.gen == s->read_gen && count == 0 && !skip_lost(s, d.first))
@@ -298,6 +310,12 @@ static void read_from_disk(struct subscription *s, uint64_t first, uint32_t n, u
 {
     struct disk_read *d = xmalloc(sizeof *d);
     *d = (struct disk_read){.sub = s, .gen = s->read_gen, .first = first};
+    if (s->read_window_bytes > READ_BYTES)
+        s->read_window_bytes = READ_BYTES;
+    if (s->read_window_bytes < WINDOW_MIN_BYTES)
+        s->read_window_bytes = WINDOW_MIN_BYTES;
+    if (bytes > s->read_window_bytes)
+        bytes = s->read_window_bytes;
     s->reading = true;
     subscription_hold(s);
     ls_read(s->shard->log, s->topic->ledger, first, n, bytes, on_read, d);

@@ -69,10 +69,11 @@ struct subscription {
     struct consumer *turn;     /* Shared: who was served last */
     uint64_t unacked_messages; /* Shared: pending at all consumers */
     bool blocked_on_unacked;
-    bool reading;             /* a read from disk is under way */
-    uint64_t read_gen;        /* moves on when what is being read must not be delivered any more */
-    struct timer retry_timer; /* a read failed, or a turn's work was cut short: go on then */
-    json_t *properties;       /* subscription_properties; NULL: none */
+    bool reading;      /* a read from disk is under way */
+    uint64_t read_gen; /* moves on when what is being read must not be delivered any more */
+    uint64_t read_window_bytes; /* the most to read from disk at once (dispatcher.c) */
+    struct timer retry_timer;   /* a read failed, or a turn's work was cut short: go on then */
+    json_t *properties;         /* subscription_properties; NULL: none */
     /* Durable: the cursor is persisted at most once per cursor_flush_ms. Not durable: when it goes
      * after its last consumer went: at once, but after a seek they are to come again. */
     struct timer flush_timer;
