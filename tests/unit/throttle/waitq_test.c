@@ -25,7 +25,7 @@ struct bench {
     struct waitq q;
     int64_t timer_ns;
     uint32_t armed;  /* calls */
-    char order[100]; /* who was granted, by letter */
+    char order[600]; /* who was granted, by letter */
     struct child c[5];
 };
 
@@ -170,19 +170,27 @@ static void test_large_frames_get_fewer_turns(void **state)
     assert_in_range(b.c[1].granted, 19, 21);
 }
 
+/* One frame of 2^39 bytes, then so many small ones that the quantum is a byte again: by single
+ * steps the debt would take 2^39 rounds. */
 static void test_a_debt_of_many_rounds_is_skipped_in_one_step(void **state)
 {
     (void)state;
     struct bench b;
-    bench_init(&b, 0, 1000000000);
-    enter(&b, 3);
-    waitq_fire(&b.q, 3, MONO_S);
-    for (int i = 0; i < 3; i++) {
-        b.c[i].bytes = 50000000; /* half a million of the quantum each */
-        b.c[i].left = 3;
-    }
-    assert_int_equal(waitq_fire(&b.q, 9, MONO_S), 9);
-    assert_string_equal(b.order, "abcabcabcabc");
+    bench_init(&b, 0, INT64_C(1) << 40);
+    b.c[0].bytes = UINT64_C(1) << 39;
+    b.c[0].left = 2;
+    b.c[1].bytes = 1;
+    b.c[1].left = 80;
+    waitq_enter(&b.q, &b.c[1].w, 0);
+    waitq_enter(&b.q, &b.c[0].w, 0);
+    assert_int_equal(waitq_fire(&b.q, 81, MONO_S), 81);
+    b.c[2].bytes = 1;
+    b.c[2].left = 400; /* alone but for the one in debt */
+    waitq_enter(&b.q, &b.c[2].w, MONO_S);
+    assert_int_equal(waitq_fire(&b.q, 400, 2 * MONO_S), 400);
+    assert_int_equal(b.c[2].granted, 400);
+    assert_int_equal(waitq_fire(&b.q, 10, 4 * MONO_S), 1);
+    assert_int_equal(b.c[0].granted, 2);
 }
 
 static enum waiter_result lacks_another(struct child *c, int64_t now_ns)
@@ -259,23 +267,26 @@ static void test_a_changed_limit_rearms_at_once(void **state)
     assert_int_equal(b.timer_ns, MONO_NEVER);
 }
 
-/* c sends large frames. Leaving and entering again after each gains it nothing, and costs it
- * nothing: all goes as if it had stayed. */
-static void test_leaving_and_entering_is_like_staying(void **state)
+/* c sends large frames. Leaving and entering again after each, of itself or since it has no more,
+ * gains it nothing, and costs it nothing: all goes as if it had stayed. */
+static void leaving_is_like_staying(bool by_itself)
 {
-    (void)state;
     struct bench stays, leaves;
     bench_init(&stays, 0, 1000000);
     bench_init(&leaves, 0, 1000000);
-    stays.c[0].left = stays.c[1].left = leaves.c[0].left = leaves.c[1].left = 1000;
+    for (int i = 0; i < 3; i++)
+        stays.c[i].left = leaves.c[i].left = 1000;
     stays.c[2].bytes = leaves.c[2].bytes = 1000;
     enter(&stays, 3);
     enter(&leaves, 3);
     for (int i = 0; i < 90; i++) {
         uint32_t before = leaves.c[2].granted;
+        if (!by_itself)
+            leaves.c[2].left = 1;
         waitq_fire(&stays.q, 1, MONO_S);
         waitq_fire(&leaves.q, 1, MONO_S);
         if (leaves.c[2].granted > before) {
+            assert_int_equal(leaves.c[2].w.queue != NULL, by_itself);
             waitq_leave(&leaves.c[2].w, MONO_S);
             waitq_enter(&leaves.q, &leaves.c[2].w, MONO_S);
         }
@@ -284,18 +295,67 @@ static void test_leaving_and_entering_is_like_staying(void **state)
     assert_in_range(stays.c[2].granted, 3, 6);
 }
 
+static void test_leaving_and_entering_is_like_staying(void **state)
+{
+    (void)state;
+    leaving_is_like_staying(true);
+    leaving_is_like_staying(false);
+}
+
+/* Leaves <b> with nobody in line, a quantum of 100 bytes, and c[0] 899 bytes short of its share. */
+static void leave_a_debt(struct bench *b)
+{
+    bench_init(b, 0, 1000);
+    b->c[0].bytes = 1000;
+    b->c[0].left = b->c[1].left = 1;
+    waitq_enter(&b->q, &b->c[1].w, 0);
+    waitq_enter(&b->q, &b->c[0].w, 0);
+    assert_int_equal(waitq_fire(&b->q, 2, MONO_S), 2);
+    assert_int_equal(b->q.count, 0);
+}
+
 static void test_a_debt_is_worked_off_while_nobody_waits(void **state)
 {
     (void)state;
     struct bench b;
-    bench_init(&b, 0, 1000);
-    b.c[0].bytes = 1000;
-    b.c[0].left = b.c[1].left = 1;
-    waitq_enter(&b.q, &b.c[0].w, 0);
-    waitq_fire(&b.q, 1, MONO_MS);
-    assert_true(b.c[0].w.deficit < 0);
+    leave_a_debt(&b);
+    waitq_enter(&b.q, &b.c[0].w, MONO_S);
+    assert_int_equal(b.c[0].w.deficit, 1 - 1000 + 100);
+    leave_a_debt(&b);
+    waitq_enter(&b.q, &b.c[0].w, MONO_S + 500 * MONO_MS);
+    assert_int_equal(b.c[0].w.deficit, 1 - 1000 + 100 + 500);
+    leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, 2 * MONO_S);
     assert_int_equal(b.c[0].w.deficit, 1);
+}
+
+static void test_a_debt_is_worked_off_while_others_are_served(void **state)
+{
+    (void)state;
+    struct bench b;
+    leave_a_debt(&b);
+    b.c[2].bytes = 1000; /* alone: what it owes is paid off by skipped rounds */
+    waitq_enter(&b.q, &b.c[2].w, MONO_S);
+    assert_int_equal(waitq_fire(&b.q, 1, 10 * MONO_S), 1);
+    assert_int_equal(waitq_fire(&b.q, 1, 20 * MONO_S), 1);
+    waitq_enter(&b.q, &b.c[0].w, 20 * MONO_S);
+    assert_int_equal(b.c[0].w.deficit, 1);
+}
+
+/* Debts in bytes are no debts in messages: all begin again, where they stand. */
+static void test_a_limit_in_another_unit_begins_anew(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 0, 1000000);
+    b.c[0].bytes = 100000;
+    enter(&b, 3);
+    waitq_fire(&b.q, 1, MONO_MS);
+    waitq_fire(&b.q, 3, MONO_S);
+    assert_string_equal(b.order, "abca");
+    set_limit(&b, 1000, MONO_S);
+    assert_int_equal(waitq_fire(&b.q, 6, 2 * MONO_S), 6);
+    assert_string_equal(b.order, "abcabcabca");
 }
 
 static void test_the_longest_wait_is_since_entry_or_the_last_grant(void **state)
@@ -351,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_a_changed_limit_rearms_at_once),
         cmocka_unit_test(test_leaving_and_entering_is_like_staying),
         cmocka_unit_test(test_a_debt_is_worked_off_while_nobody_waits),
+        cmocka_unit_test(test_a_debt_is_worked_off_while_others_are_served),
+        cmocka_unit_test(test_a_limit_in_another_unit_begins_anew),
         cmocka_unit_test(test_the_longest_wait_is_since_entry_or_the_last_grant),
         cmocka_unit_test(test_must_wait_at_the_narrowest_or_behind_others),
     };
