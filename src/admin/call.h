@@ -1,5 +1,5 @@
 /* call.h - one REST request on its way: read by the HTTP thread, handled on the control worker,
- * answered by exactly one reply_*, after which the handler may not touch it any more.
+ * answered by exactly one reply_*, after which callbacks that come later may not touch it any more.
  *
  * Two sides hold it: the HTTP thread until the connection is done with it, and the worker from
  * posting until the reply. A stop answers for the worker; its late reply is then thrown away. */

@@ -79,10 +79,12 @@ static void deliver(struct mail *m, struct worker *w)
 {
     struct call *c = (struct call *)m;
     c->shard = shard_of(w);
+    atomic_fetch_add(&c->refs, 1); /* a handler that has replied may still look at the request */
     if (c->broker->ready)
         c->match.route->handle(c);
     else
         reply_reason(c, 503, "the broker is not ready");
+    call_unref(c);
 }
 
 /* ---- the HTTP thread ---- */

@@ -238,8 +238,8 @@ static struct stats_options options_of(struct call *c)
 
 void topics_stats(struct call *c)
 {
-    struct topic *t = res_topic(c);
     struct stats_options o = options_of(c);
+    struct topic *t = res_topic(c);
     if (t != NULL)
         reply_json(c, 200, stats_of_topic(t, &o));
 }
@@ -256,9 +256,9 @@ static struct partitioned *find_partitioned(struct call *c)
 
 void topics_partitioned_stats(struct call *c)
 {
-    struct partitioned *p = find_partitioned(c);
     struct stats_options o = options_of(c);
     const char *per = uri_arg(&c->uri, "perPartition");
+    struct partitioned *p = find_partitioned(c);
     if (p != NULL)
         reply_json(c, 200,
                    stats_of_partitioned(c, p, per == NULL || call_flag(c, "perPartition"), &o));
