@@ -38,9 +38,10 @@ struct consumer *consumer_new(struct conn *c, uint64_t id, char *name)
     return k;
 }
 
-static int by_priority(const struct consumer *a, const struct consumer *b)
+/* Never "equal": whoever comes goes behind all of his priority. */
+static int by_priority(const struct consumer *there, const struct consumer *newcomer)
 {
-    return (a->priority > b->priority) - (a->priority < b->priority);
+    return there->priority > newcomer->priority ? 1 : -1;
 }
 
 enum consumer_refusal consumer_attach(struct consumer *c, struct subscription *s,

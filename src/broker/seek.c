@@ -21,14 +21,14 @@ static void moved(struct subscription *s)
 
 void subscription_skip(struct subscription *s, uint64_t n, subscription_done done, void *ctx)
 {
+    struct cursor *c = &s->cursor;
     uint64_t end = s->topic->durable_end;
-    if (n >= end - s->cursor.next) { /* at least all that there is */
-        if (end > 0)
-            (void)cursor_ack_to(&s->cursor, end - 1);
-        n = 0;
+    while (n > 0 && c->next < end) { /* up to the next range that is acknowledged already */
+        uint64_t stop = c->ranges > 0 ? c->range[0].first : end;
+        uint64_t step = stop - c->next < n ? stop - c->next : n;
+        (void)cursor_ack_to(c, c->next + step - 1);
+        n -= step;
     }
-    for (; n > 0 && s->cursor.next < end; n--)
-        (void)cursor_ack_to(&s->cursor, s->cursor.next);
     if (s->read_next < s->cursor.next)
         s->read_next = s->cursor.next;
     subscription_forget_below(s, s->cursor.next);
