@@ -43,6 +43,7 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="data-", dir=OUT)
         self.log = open(OUT / "server.log", "a", encoding="utf-8")
         command = [a.replace("{dir}", self.dir) for a in command]
+        os.sync()  # what the round before left unwritten is no load of this one
         begin = time.monotonic()
         self.process = subprocess.Popen(["taskset", "-c", str(cpu), *command], text=True,
                                         stdout=subprocess.PIPE, stderr=self.log)
@@ -145,7 +146,8 @@ class Bench:
         row = {"row": name, "what": what, "unit": unit, "goal": goal,
                "value": statistics.median(over), "against": statistics.median(under),
                "ratio": statistics.median(ratios), "ratio_min": min(ratios),
-               "ratio_max": max(ratios), "rounds": len(ratios), **more}
+               "ratio_max": max(ratios), "rounds": len(ratios), "values": over,
+               "against_values": under, **more}
         self.rows.append(row)
         return row
 
