@@ -302,11 +302,12 @@ static void test_leaving_and_entering_is_like_staying(void **state)
     leaving_is_like_staying(false);
 }
 
-/* Leaves <b> with nobody in line, a quantum of 100 bytes, and c[0] 899 bytes short of its share. */
+/* Leaves <b> with nobody in line, a quantum of 100 bytes, and c[0] 9899 bytes ahead of its share.
+ */
 static void leave_a_debt(struct bench *b)
 {
-    bench_init(b, 0, 1000);
-    b->c[0].bytes = 1000;
+    bench_init(b, 0, 10000);
+    b->c[0].bytes = 10000;
     b->c[0].left = b->c[1].left = 1;
     waitq_enter(&b->q, &b->c[1].w, 0);
     waitq_enter(&b->q, &b->c[0].w, 0);
@@ -320,10 +321,10 @@ static void test_a_debt_is_worked_off_while_nobody_waits(void **state)
     struct bench b;
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, MONO_S);
-    assert_int_equal(b.c[0].w.deficit, 1 - 1000 + 100);
+    assert_int_equal(b.c[0].w.deficit, 1 - 10000 + 100);
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, MONO_S + 500 * MONO_MS);
-    assert_int_equal(b.c[0].w.deficit, 1 - 1000 + 100 + 500);
+    assert_int_equal(b.c[0].w.deficit, 1 - 10000 + 100 + 5000);
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, 2 * MONO_S);
     assert_int_equal(b.c[0].w.deficit, 1);
@@ -334,7 +335,7 @@ static void test_a_debt_is_worked_off_while_others_are_served(void **state)
     (void)state;
     struct bench b;
     leave_a_debt(&b);
-    b.c[2].bytes = 1000; /* alone: what it owes is paid off by skipped rounds */
+    b.c[2].bytes = 10000; /* alone: what it owes is paid off by skipped rounds */
     waitq_enter(&b.q, &b.c[2].w, MONO_S);
     assert_int_equal(waitq_fire(&b.q, 1, 10 * MONO_S), 1);
     assert_int_equal(waitq_fire(&b.q, 1, 20 * MONO_S), 1);
