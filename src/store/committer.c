@@ -7,6 +7,7 @@
  * made it needless are on disk. Any error of the disk but a lack of room ends the store: nothing is
  * written or reported afterwards. */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -85,8 +86,7 @@ static void give_back(struct batch *list, bool lost)
             *p->done_tail = b;
             p->done_tail = &b->next;
         }
-        port_wake_locked(p);
-        pthread_mutex_unlock(&p->done_lock);
+        port_unlock_and_wake(p);
     }
 }
 
@@ -117,13 +117,26 @@ static void take_queue(struct log_store *log, struct batch_queue *taken) /* lock
     log->recheck = false;
 }
 
+/* Lock held. After the wake-up the processor is offered to others once: where workers share it, they
+ * finish their turn, and the group gets larger for it. */
+static void wait_for_work(struct log_store *log)
+{
+    while (!log->queue.head && !log->pending.head && !log->recheck && !log->stop) {
+        log->committer_waits = true;
+        pthread_cond_wait(&log->work, &log->lock);
+        pthread_mutex_unlock(&log->lock);
+        sched_yield();
+        pthread_mutex_lock(&log->lock);
+    }
+    log->committer_waits = false;
+}
+
 /* Waits for something to do; false: close was called and nothing is left. */
 static bool take_work(struct log_store *log)
 {
     struct batch_queue taken;
     pthread_mutex_lock(&log->lock);
-    while (!log->queue.head && !log->pending.head && !log->recheck && !log->stop)
-        pthread_cond_wait(&log->work, &log->lock);
+    wait_for_work(log);
     bool more = log->queue.head || log->pending.head || log->recheck;
     take_queue(log, &taken);
     pthread_mutex_unlock(&log->lock);
@@ -508,6 +521,7 @@ static void wait_for_room(struct log_store *log, enum tg_err e)
         give_up_closing(log);
     }
     pthread_mutex_lock(&log->lock);
+    log->committer_waits = true;
     if (!log->queue.head && (e == TG_ENOSPC || !log->spare.ready))
         cond_wait_ns(&log->work, &log->lock, FULL_RETRY_NS);
     take_queue(log, &taken);

@@ -72,6 +72,7 @@ struct log_store {
     pthread_mutex_t lock;
     pthread_cond_t work; /* for the committer */
     struct batch_queue queue;
+    bool committer_waits; /* for `work`: a submit must signal it */
     struct log_port *ports;
     enum ls_state state;
     char *why;    /* of the state, when not LS_OK */

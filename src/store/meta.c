@@ -80,8 +80,8 @@ static const char *const sql[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN",
     [ST_COMMIT] = "COMMIT",
     [ST_GET] = "SELECT version, value FROM kv WHERE key = ?1",
-    [ST_PUT] = "INSERT INTO kv(key, value, version) VALUES(?1, ?2, ?3) "
-               "ON CONFLICT(key) DO UPDATE SET value = excluded.value, version = excluded.version",
+    [ST_PUT] = ("INSERT INTO kv(key, value, version) VALUES(?1, ?2, ?3) ON CONFLICT(key) "
+                "DO UPDATE SET value = excluded.value, version = excluded.version"),
     [ST_DELETE] = "DELETE FROM kv WHERE key = ?1",
     [ST_LIST] = "SELECT key, value, version FROM kv WHERE key >= ?1 ORDER BY key",
 };

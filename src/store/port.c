@@ -2,8 +2,8 @@
  * batches, and comes back through poll. No lock and no allocation per message: one lock per submit
  * and one per poll.
  *
- * wake is called with done_lock held, so that a port that is being closed can't be woken any more
- * once the closer had that lock; wake must therefore not call into the store. */
+ * Whoever wakes a port is counted while it does so, and a port that is being closed waits for the
+ * count to be 0: it can't be woken any more then. */
 #include "store/port.h"
 
 #include <stdlib.h>
@@ -44,7 +44,22 @@ void port_put_state(struct log_port *p, enum ls_state state, const char *why)
     p->state = state;
     free(p->why);
     p->why = why ? xstrdup(why) : NULL;
-    port_wake_locked(p);
+    port_unlock_and_wake(p);
+}
+
+void port_unlock_and_wake(struct log_port *p)
+{
+    bool wake = !p->woken;
+    p->woken = true;
+    p->wakers += wake;
+    pthread_cond_signal(&p->done_cond);
+    pthread_mutex_unlock(&p->done_lock);
+    if (!wake)
+        return;
+    p->ops.wake(p->ctx);
+    pthread_mutex_lock(&p->done_lock);
+    p->wakers--;
+    pthread_cond_signal(&p->done_cond);
     pthread_mutex_unlock(&p->done_lock);
 }
 
@@ -208,8 +223,11 @@ void port_submit(struct ls_port *port)
     p->ready_tail = &p->ready;
     pthread_mutex_lock(&log->lock);
     batch_queue_splice(&log->queue, &q);
-    pthread_cond_signal(&log->work);
+    bool waits = log->committer_waits;
+    log->committer_waits = false;
     pthread_mutex_unlock(&log->lock);
+    if (waits) /* without the lock: on a shared CPU the committer runs at once, and wants it */
+        pthread_cond_signal(&log->work);
 }
 
 /* ---- what comes back ---- */
@@ -341,7 +359,9 @@ static void leave_store(struct log_port *p)
         at = &(*at)->next;
     *at = p->next;
     pthread_mutex_unlock(&p->log->lock);
-    pthread_mutex_lock(&p->done_lock); /* whoever was about to wake us is through now */
+    pthread_mutex_lock(&p->done_lock);
+    while (p->wakers)
+        pthread_cond_wait(&p->done_cond, &p->done_lock);
     pthread_mutex_unlock(&p->done_lock);
 }
 

@@ -81,6 +81,7 @@ struct log_port {
     struct batch *done, **done_tail;
     struct read_job *reads, **reads_tail;
     bool woken; /* wake was called and poll not yet */
+    uint32_t wakers; /* threads that are in ops.wake now */
     bool state_changed;
     enum ls_state state;
     char *why;
@@ -113,15 +114,10 @@ void port_read(struct ls_port *p, uint64_t ledger, uint64_t first, uint32_t max_
 void port_trim(struct ls_port *p, uint64_t ledger, uint64_t first_needed);
 void port_drop(struct ls_port *p, uint64_t ledger);
 
-/* Any thread, with done_lock held: tells the owner once that something is there. */
-static inline void port_wake_locked(struct log_port *p)
-{
-    pthread_cond_signal(&p->done_cond);
-    if (p->woken)
-        return;
-    p->woken = true;
-    p->ops.wake(p->ctx);
-}
+/* Any thread, with done_lock held, which it gives up: tells the owner once that something is there.
+ * The owner is woken without the lock, or it would run straight into it; a port that closes waits
+ * until nobody is about to wake it. */
+void port_unlock_and_wake(struct log_port *p);
 void port_put_state(struct log_port *p, enum ls_state state, const char *why); /* any thread */
 
 #endif

@@ -221,8 +221,7 @@ static void hand_back(struct read_job *j)
     j->next = NULL;
     *p->reads_tail = j;
     p->reads_tail = &j->next;
-    port_wake_locked(p);
-    pthread_mutex_unlock(&p->done_lock);
+    port_unlock_and_wake(p);
 }
 
 void *reader_main(void *store)
