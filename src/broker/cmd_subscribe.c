@@ -223,13 +223,15 @@ static const char *problem_of(const Pulsar__Proto__CommandSubscribe *in)
     return NULL;
 }
 
-static bool is_known_topic(struct conn *c, const struct topic_name *n)
+/* The topic is there, is a partition that is yet to be made, or may be made. One that has the name
+ * of a partition which its partitioned topic does not have is none of these. */
+static bool may_open(struct conn *c, const struct topic_name *n, bool may_make)
 {
     if (topic_find(c->shard, n->full))
         return true;
     struct partitioned *p =
         n->partitioned ? registry_partitioned(c->shard->broker->registry, n->partitioned) : NULL;
-    return p && n->partition < p->partitions;
+    return p ? n->partition < p->partitions : may_make;
 }
 
 /* What must hold before the topic is looked at; an error was sent when false. */
@@ -250,7 +252,7 @@ static bool check(struct conn *c, const Pulsar__Proto__CommandSubscribe *in,
     else if (registry_partitioned(c->shard->broker->registry, n->full))
         conn_send_error(c, in->request_id, E(NotAllowedError),
                         "%s is a partitioned topic: subscribe to its partitions", n->full);
-    else if (!may_make && !is_known_topic(c, n))
+    else if (!may_open(c, n, may_make))
         conn_send_error(c, in->request_id, E(TopicNotFound), "Topic %s does not exist", n->full);
     else
         return true;
