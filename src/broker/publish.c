@@ -178,6 +178,7 @@ static void wait_for_store(struct producer *p)
 {
     struct shard *s = p->topic->shard;
     gate_set(&p->gate, s->store_state == LS_OK ? REASON_PUBLISH_BUFFER : REASON_STORAGE_FULL);
+    parking_allow(&p->parking, UINT64_MAX, STORE_PARK_BYTES);
     if (!p->is_blocked)
         DL_APPEND2(s->blocked, p, blocked_prev, blocked_next);
     p->is_blocked = true;

@@ -117,8 +117,8 @@ static void take_queue(struct log_store *log, struct batch_queue *taken) /* lock
     log->recheck = false;
 }
 
-/* Lock held. After the wake-up the processor is offered to others once: where workers share it, they
- * finish their turn, and the group gets larger for it. */
+/* Lock held. After the wake-up the processor is offered to others once: where workers share it,
+ * they finish their turn, and the group gets larger for it. */
 static void wait_for_work(struct log_store *log)
 {
     while (!log->queue.head && !log->pending.head && !log->recheck && !log->stop) {

@@ -80,7 +80,7 @@ struct log_port {
     pthread_cond_t done_cond; /* something came back: port_close waits for it */
     struct batch *done, **done_tail;
     struct read_job *reads, **reads_tail;
-    bool woken; /* wake was called and poll not yet */
+    bool woken;      /* wake was called and poll not yet */
     uint32_t wakers; /* threads that are in ops.wake now */
     bool state_changed;
     enum ls_state state;
