@@ -11,82 +11,16 @@
  * All producers are opened first; then the warm-up runs, then the measurement, then it ends without
  * waiting for what is outstanding. A broker's CLOSE_PRODUCER is obeyed as Pulsar's clients do:
  * register again, wait until ready, send again what has no receipt. */
-#include <errno.h>
-#include <getopt.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/mono.h"
-#include "histogram.h"
-#include "message.h"
+#include "load_options.h"
 #include "net/stream.h"
 #include "wire/command.h"
-
-enum {
-    GROUPS_MAX = 8,
-    WINDOW_MAX = 1 << 20,
-    FILL_AT_ONCE = 256, /* frames of one producer before the next gets its turn */
-};
-
-struct group {
-    char name[64];
-    char topic[256];                  /* %c: connection, %p: producer in the group and connection */
-    int first_conn, conns, producers; /* producers on each connection */
-    int window;                       /* frames outstanding */
-    double rate;                      /* messages/s and producer; 0: as fast as the window lets */
-    int batch, size;
-    bool one_write; /* a write(2) for each frame, as clients do; else one for each turn */
-    struct message message;
-    struct histogram latency; /* of frames */
-    uint64_t receipts;        /* messages, in the measured time */
-    uint64_t sent, resent, send_errors, wrong_ids, closed_by_broker;
-};
-
-struct conn;
-
-struct producer {
-    struct conn *conn;
-    struct group *group;
-    uint64_t id;
-    char *topic, *name;
-    uint64_t next_sequence, oldest_sequence; /* of frames, not messages */
-    int64_t *sent_ns;                        /* ring of <window>, by frame */
-    bool ready, touched, waiting_to_fill;
-    struct producer *next_touched;
-    struct timer pace;
-    int64_t due_ns; /* of the next paced frame */
-};
-
-struct conn {
-    struct load *load;
-    struct stream *stream;
-    int index;
-    struct producer **producers; /* by producer id */
-    int producer_count;
-    struct producer *touched; /* got receipts in this run of bytes */
-    struct arena *arena;
-};
-
-struct load {
-    struct worker *w;
-    char host[64];
-    int port, pid;
-    int conn_count, group_count;
-    const char *client_version;
-    double warmup_s, duration_s;
-    struct group groups[GROUPS_MAX];
-    struct conn *conns;
-    int producers_to_open;
-    uint64_t next_request;
-    bool lookup, sending, measuring, failed;
-    struct timer phase;
-    int64_t begin_ns, cpu_ns, target_cpu_ns;
-    int64_t wall_ns;
-};
 
 #define OF(type, ptr, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -557,151 +491,6 @@ static void print_result(const struct load *l)
     for (int i = 0; i < l->group_count; i++)
         print_group(l, &l->groups[i], i == l->group_count - 1);
     printf("]}\n");
-}
-
-/* ---- the command line ---- */
-
-static const char help[] =
-    "load --port N [options] [--group SPEC ...]\n"
-    "Sends messages to a broker and measures receipts; prints JSON.\n\n"
-    "  --host ADDRESS      127.0.0.1\n"
-    "  --port N            the broker's port\n"
-    "  --connections N     1\n"
-    "  --warmup S          seconds before measuring, after all producers are open; 1\n"
-    "  --duration S        seconds measured; 5\n"
-    "  --pid P             measure the CPU time of this process (the broker) too\n"
-    "  --lookup            look topics up before opening producers, as clients do\n"
-    "  --client-version V  of CONNECT; Tidegate-load-1 (a client no broker will try to hold)\n"
-    "  --group SPEC        comma-separated key=value; up to 8 groups; default one group:\n"
-    "      name=N          in the result; g0, g1, ...\n"
-    "      producers=N     on each connection of the group; 1\n"
-    "      first=N conns=N the group's connections; 0, all\n"
-    "      topic=T         %c: connection, %p: producer;\n"
-    "                      persistent://public/default/load-NAME-%c-%p\n"
-    "      window=N        frames without a receipt; 1000\n"
-    "      rate=R          messages/s and producer; 0: as fast as the window lets\n"
-    "      batch=N         messages per frame; 1\n"
-    "      size=N          bytes per message; 1024\n"
-    "      writes=each     a write(2) for each frame, as clients do; else as many frames as can "
-    "be\n\n"
-    "A limited producer and its neighbour on one connection:\n"
-    "  load --port 6650 --group name=a,window=1000 --group name=b,rate=200,window=10\n"
-    "A thousand producers with two frames outstanding each, on one connection:\n"
-    "  load --port 6650 --group producers=1000,window=2\n";
-
-_Noreturn static void bad_usage(const char *what)
-{
-    fprintf(stderr, "load: bad %s (see --help)\n", what);
-    exit(2);
-}
-
-static void set_group_key(struct group *g, const char *key, const char *value)
-{
-    if (strcmp(key, "name") == 0)
-        snprintf(g->name, sizeof(g->name), "%s", value);
-    else if (strcmp(key, "topic") == 0)
-        snprintf(g->topic, sizeof(g->topic), "%s", value);
-    else if (strcmp(key, "producers") == 0)
-        g->producers = atoi(value);
-    else if (strcmp(key, "first") == 0)
-        g->first_conn = atoi(value);
-    else if (strcmp(key, "conns") == 0)
-        g->conns = atoi(value);
-    else if (strcmp(key, "window") == 0)
-        g->window = atoi(value);
-    else if (strcmp(key, "rate") == 0)
-        g->rate = atof(value);
-    else if (strcmp(key, "batch") == 0)
-        g->batch = atoi(value);
-    else if (strcmp(key, "size") == 0)
-        g->size = atoi(value);
-    else if (strcmp(key, "writes") == 0)
-        g->one_write = strcmp(value, "each") == 0;
-    else
-        bad_usage(key);
-}
-
-static void add_group(struct load *l, const char *spec)
-{
-    if (l->group_count == GROUPS_MAX)
-        bad_usage("number of groups");
-    struct group *g = &l->groups[l->group_count];
-    *g = (struct group){.producers = 1, .window = 1000, .batch = 1, .size = 1024};
-    char number[16];
-    snprintf(number, sizeof(number), "g%d", l->group_count++);
-    set_group_key(g, "name", number);
-    char *copy = xstrdup(spec), *rest = copy;
-    for (char *word; (word = strsep(&rest, ",")) != NULL;) {
-        char *value = strchr(word, '=');
-        if (*word == '\0')
-            continue;
-        if (value == NULL)
-            bad_usage(word);
-        *value++ = '\0';
-        set_group_key(g, word, value);
-    }
-    free(copy);
-    if (g->topic[0] == '\0') {
-        char *topic = xasprintf("persistent://public/default/load-%s-%%c-%%p", g->name);
-        set_group_key(g, "topic", topic);
-        free(topic);
-    }
-    if (g->producers < 1 || g->window < 1 || g->window > WINDOW_MAX || g->batch < 1 ||
-        g->size < 0 || (int64_t)g->batch * (g->size + 16) > FRAME_MAX_MESSAGE - 256 || g->rate < 0)
-        bad_usage(spec);
-}
-
-static void parse_options(struct load *l, int argc, char **argv)
-{
-    static const struct option options[] = {{"host", required_argument, NULL, 'H'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"connections", required_argument, NULL, 'c'},
-                                            {"warmup", required_argument, NULL, 'w'},
-                                            {"duration", required_argument, NULL, 'd'},
-                                            {"pid", required_argument, NULL, 'P'},
-                                            {"group", required_argument, NULL, 'g'},
-                                            {"lookup", no_argument, NULL, 'l'},
-                                            {"client-version", required_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (o) {
-        case 'H':
-            snprintf(l->host, sizeof(l->host), "%s", optarg);
-            break;
-        case 'p':
-            l->port = atoi(optarg);
-            break;
-        case 'c':
-            l->conn_count = atoi(optarg);
-            break;
-        case 'w':
-            l->warmup_s = atof(optarg);
-            break;
-        case 'd':
-            l->duration_s = atof(optarg);
-            break;
-        case 'P':
-            l->pid = atoi(optarg);
-            break;
-        case 'g':
-            add_group(l, optarg);
-            break;
-        case 'l':
-            l->lookup = true;
-            break;
-        case 'v':
-            l->client_version = optarg;
-            break;
-        default:
-            fputs(help, o == 'h' ? stdout : stderr);
-            exit(o == 'h' ? 0 : 2);
-        }
-    }
-    if (l->port < 1 || l->conn_count < 1 || l->duration_s <= 0)
-        bad_usage("options: --port, --connections and --duration must be above zero");
-    if (l->group_count == 0)
-        add_group(l, "");
 }
 
 int main(int argc, char **argv)
