@@ -23,6 +23,8 @@
 
 enum {
     RING_MIN = 16,
+    STORE_PARK_BYTES =
+        1 << 20, /* per producer, while the store takes nothing: then its socket rests */
     GRANTS_PER_TURN =
         512, /* frames handed out by one queue before other work of the worker goes on */
 };
