@@ -250,6 +250,7 @@ static void read_failed(struct subscription *s, uint64_t first, enum tg_err e)
         log_error("topic %s: subscription %s: entry %llu:%llu or one behind it can't be read: %s",
                   s->topic->name.full, s->name, (unsigned long long)s->topic->ledger,
                   (unsigned long long)first, err_text(e));
+    s->unreadable = first;
     retry_in(s, RETRY_READ_MS);
 }
 
@@ -349,6 +350,8 @@ static bool dispatch_run(struct round *r)
     if (n == 0)
         return false;
     uint32_t got = ls_read_cached(s->shard->log, s->topic->ledger, first, n, bytes, entry, &hold);
+    if (got == 0 && first == s->unreadable && timer_is_armed(&s->retry_timer))
+        return false; /* each append and acknowledgement comes by here */
     if (got == 0) {
         read_from_disk(s, first, n, bytes);
         return false;

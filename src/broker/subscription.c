@@ -74,6 +74,7 @@ static struct subscription *subscription_new(struct topic *t, const char *name, 
     s->state = SUB_READY;
     cursor_init(&s->cursor, next);
     s->read_next = next;
+    s->unreadable = UINT64_MAX;
     timer_init(&s->retry_timer, dispatch_retry_fired);
     cursor_store_init(s);
     HASH_ADD_KEYPTR(hh, t->subscriptions, s->name, strlen(s->name), s);

@@ -72,6 +72,7 @@ struct subscription {
     bool reading;      /* a read from disk is under way */
     uint64_t read_gen; /* moves on when what is being read must not be delivered any more */
     uint64_t read_window_bytes; /* the most to read from disk at once (dispatcher.c) */
+    uint64_t unreadable;        /* while retry_timer is armed: the entry that a read failed at */
     struct timer retry_timer;   /* a read failed, or a turn's work was cut short: go on then */
     json_t *properties;         /* subscription_properties; NULL: none */
     /* Durable: the cursor is persisted at most once per cursor_flush_ms. Not durable: when it goes
