@@ -69,6 +69,9 @@ static void print_binding(FILE *f, const json_t *scopes)
             continue;
         fprintf(f, "\n%s %s binds; it has tokens again in %s ms\n", text(s, "kind"),
                 text(s, "name"), real(s, "waitMs").text);
+        if (json_is_string(json_object_get(s, "since")))
+            fprintf(f, "since %s; what waits now will have passed at %s\n", text(s, "since"),
+                    text(s, "until"));
         if (json_is_string(json_object_get(s, "command")))
             fprintf(f, "to raise it: %s\n", text(s, "command"));
         return;

@@ -37,7 +37,8 @@ static void test_the_binding_scope_its_command_and_who_waits(void **state)
                            "\"name\":\"persistent://a/b/c\",\"source\":\"topic policy\","
                            "\"rateInMsg\":500,\"rateInByte\":-1,\"balanceInMsg\":-3,"
                            "\"balanceInByte\":null,\"msgRateIn\":498.75,\"msgThroughputIn\":12,"
-                           "\"binding\":true,\"waitMs\":1.9,\"command\":\"tidegate topics x\"}],"
+                           "\"binding\":true,\"waitMs\":1.9,\"since\":\"T1\",\"until\":\"T2\","
+                           "\"command\":\"tidegate topics x\"}],"
                            "\"waiting\":[{\"producerName\":\"p-1\",\"address\":\"1.2.3.4:5\","
                            "\"reason\":\"topic\",\"sinceMs\":12.5,\"parkedMessages\":10,"
                            "\"parkedBytes\":1024,\"connectionPaused\":true}]}",
@@ -47,6 +48,7 @@ static void test_the_binding_scope_its_command_and_who_waits(void **state)
     expect(out, "topic               topic policy               498.8           500            -3"
                 "            12.0               -               -  binds\n");
     expect(out, "topic persistent://a/b/c binds; it has tokens again in 1.9 ms\n");
+    expect(out, "since T1; what waits now will have passed at T2\n");
     expect(out, "to raise it: tidegate topics x\n");
     expect(out, "producer p-1 (1.2.3.4:5) has waited at topic for 12.5 ms: 10 messages parked "
                 "(1024 bytes), its connection is paused\n");

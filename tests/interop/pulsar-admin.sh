@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The stock pulsar-admin of Apache Pulsar against this broker: the calls that an administrator of topics and publish
+# limits makes. Its jars come from Maven Central and are kept in build/pulsar-tools. Ends with "N passed, N failed".
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+tools_version=4.0.8
+tidegate=${TIDEGATE:-build/tidegate}
+dir=$PWD/build/pulsar-tools/$tools_version
+
+for program in java mvn; do
+    if ! command -v "$program" >/dev/null; then
+        echo "pulsar-admin: skipped, there is no $program (make setup installs it)"
+        echo "0 passed, 0 failed"
+        exit 0
+    fi
+done
+
+if [ ! -s "$dir/classpath" ]; then
+    mkdir -p "$dir"
+    cat >"$dir/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>tidegate</groupId>
+  <artifactId>interop</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencyManagement>
+    <dependencies>
+      <dependency>
+        <groupId>org.apache.pulsar</groupId>
+        <artifactId>pulsar</artifactId>
+        <version>$tools_version</version>
+        <type>pom</type>
+        <scope>import</scope>
+      </dependency>
+    </dependencies>
+  </dependencyManagement>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.pulsar</groupId>
+      <artifactId>pulsar-client-tools</artifactId>
+      <version>$tools_version</version>
+    </dependency>
+  </dependencies>
+</project>
+POM
+    if ! (cd "$dir" && mvn -q -B dependency:build-classpath -Dmdep.outputFile=classpath.new -Dmdep.includeScope=runtime) \
+        >"$dir/mvn.log" 2>&1; then
+        tail -5 "$dir/mvn.log"
+        echo "pulsar-admin: its jars could not be fetched"
+        echo "0 passed, 1 failed"
+        exit 1
+    fi
+    mv "$dir/classpath.new" "$dir/classpath"
+fi
+
+work=$(mktemp -d)
+"$tidegate" standalone --data-dir "$work/data" --broker-port 0 --web-port 0 >"$work/ready" 2>"$work/log" &
+broker=$!
+trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
+for _ in $(seq 200); do
+    grep -q '^tidegate ready' "$work/ready" && break
+    sleep 0.05
+done
+web=$(sed -n 's/.* web=//p' "$work/ready")
+[ -n "$web" ] || { cat "$work/log"; echo "0 passed, 1 failed"; exit 1; }
+printf 'webServiceUrl=%s/\n' "$web" >"$work/client.conf"
+
+admin() {
+    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dslf4j.internal.verbosity=ERROR \
+        --add-opens java.base/java.nio=ALL-UNNAMED --add-opens java.base/jdk.internal.misc=ALL-UNNAMED \
+        -cp "$(cat "$dir/classpath")" org.apache.pulsar.admin.cli.PulsarAdminTool "$work/client.conf" "$@" 2>&1
+}
+
+passed=0 failed=0
+# expect PATTERN words...: succeeds and prints the pattern (an extended regular expression; '' for any)
+expect() {
+    local pattern=$1 out rc
+    shift
+    out=$(admin "$@")
+    rc=$?
+    if [ "$rc" -eq 0 ] && tr -d '\n' <<<"$out" | grep -Eq -- "$pattern"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: pulsar-admin $* (exit $rc), wanted '$pattern', got:"
+        head -20 <<<"$out"
+    fi
+}
+# refuse PATTERN words...: fails and says the pattern
+refuse() {
+    local pattern=$1 out
+    shift
+    if out=$(admin "$@"); then
+        failed=$((failed + 1))
+        echo "FAILED: pulsar-admin $* should have been refused"
+    elif ! grep -Eq -- "$pattern" <<<"$out"; then
+        failed=$((failed + 1))
+        echo "FAILED: pulsar-admin $*: wanted '$pattern', got:"
+        head -20 <<<"$out"
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+t=persistent://acme/east
+expect '^standalone$' clusters list
+expect 'brokerServiceUrl' clusters get standalone
+expect '127.0.0.1' brokers list standalone
+expect 'ok' brokers healthcheck
+expect '' tenants create acme --allowed-clusters standalone
+expect 'acme' tenants list
+expect 'allowedClusters' tenants get acme
+expect '' namespaces create acme/east
+expect 'acme/east' namespaces list acme
+expect 'bundles' namespaces policies acme/east
+expect 'null' namespaces get-publish-rate acme/east
+expect '' namespaces set-publish-rate acme/east --msg-publish-rate 100 --byte-publish-rate 100000
+expect '"publishThrottlingRateInMsg" : 100,' namespaces get-publish-rate acme/east
+expect '' namespaces remove-publish-rate acme/east
+expect 'null' namespaces get-publish-rate acme/east
+expect '' topics create $t/orders
+expect "$t/orders" topics list acme/east
+expect '' topics create-partitioned-topic $t/parts --partitions 2
+expect '' topics update-partitioned-topic $t/parts --partitions 4
+expect '"partitions" : 4' topics get-partitioned-topic-metadata $t/parts
+expect "$t/parts" topics list-partitioned-topics acme/east
+expect 'msgRateIn' topics stats $t/orders
+expect 'metadata' topics partitioned-stats $t/parts
+expect '' topics create-subscription $t/orders -s s1
+expect '' topics create-subscription $t/orders -s s2 -m earliest
+expect 's1' topics subscriptions $t/orders
+expect '' topics skip $t/orders -s s1 -n 1
+expect '' topics clear-backlog $t/orders -s s1
+expect '' topics reset-cursor $t/orders -s s1 -t 1m
+expect '' topics unsubscribe $t/orders -s s1
+expect '' topicPolicies set-publish-rate $t/orders -m 50
+expect '"publishThrottlingRateInMsg" : 50,' topicPolicies get-publish-rate $t/orders
+expect '' topicPolicies remove-publish-rate $t/orders
+expect '' topics set-publish-rate $t/orders -m 7 -b 7000
+expect '"publishThrottlingRateInByte" : 7000' topics get-publish-rate $t/orders
+expect '' topics remove-publish-rate $t/orders
+expect '' topics unload $t/orders
+refuse 'not found|does not exist' topics stats $t/nothing
+refuse 'already exist' topics create $t/orders
+refuse 'exist' tenants create acme --allowed-clusters standalone
+expect '' topics delete $t/orders
+expect '' topics delete-partitioned-topic $t/parts
+expect '' namespaces delete acme/east
+expect '' tenants delete acme
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
