@@ -17,6 +17,7 @@ struct block {
     uint32_t refs;      /* batches, holds, and one while it is in the cache's list */
     uint32_t used;      /* bytes of records */
     uint32_t committed; /* of them, on disk and charged to the cache */
+    uint32_t cached;    /* entries in it that some ledger's tail shows */
     uint32_t cap;
     uint8_t data[];
 };

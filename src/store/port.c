@@ -206,7 +206,10 @@ void port_drop(struct ls_port *port, uint64_t ledger)
 
 void port_trim(struct ls_port *port, uint64_t ledger, uint64_t first_needed)
 {
-    batch_add_trim(building((struct log_port *)port), ledger, first_needed);
+    struct log_port *p = (struct log_port *)port;
+    batch_add_trim(building(p), ledger, first_needed);
+    tail_trim(p, ledger, first_needed);
+    port_evict(p);
 }
 
 void port_submit(struct ls_port *port)

@@ -93,7 +93,10 @@ struct tail *port_add_tail(struct log_port *p, uint64_t ledger, uint64_t next_en
 void port_drop_tail(struct log_port *p, uint64_t ledger);
 void tail_push(struct tail *t, uint64_t entry, struct block *b, uint32_t offset);
 void tail_forget(struct tail *t); /* caches nothing of it any more */
-/* Lets go of the oldest blocks while the cache's share of memory is overdrawn. */
+/* Entries below <first_needed> are not cached any more. */
+void tail_trim(struct log_port *p, uint64_t ledger, uint64_t first_needed);
+/* Lets go of the oldest blocks while nobody needs them or the cache's share of memory is overdrawn.
+ */
 void port_evict(struct log_port *p);
 void block_unref(struct log_port *p, struct block *b);
 uint32_t port_read_cached(struct ls_port *p, uint64_t ledger, uint64_t first, uint32_t max_entries,

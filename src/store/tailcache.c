@@ -1,6 +1,8 @@
 /* The tail cache: committed blocks stay in memory, oldest let go first, and per ledger a ring says
- * where its cached entries lie. Entries of a ledger come in order and blocks go in order, so a
- * ring's front is always in the oldest block that holds anything of that ledger.
+ * where its cached entries lie. What nobody needs any more (trimmed) leaves its ring at once, and a
+ * block without such entries is used again while it is still in the processor's cache. Entries of a
+ * ledger come in order and blocks go in order, so a ring's front is always in the oldest block that
+ * holds anything of that ledger.
  *
  * References of blocks are plain integers: batches come back to the owner before theirs is given
  * up, and holds are taken and released by the owner. */
@@ -35,6 +37,8 @@ struct tail *port_add_tail(struct log_port *p, uint64_t ledger, uint64_t next_en
 
 void tail_forget(struct tail *t)
 {
+    for (uint32_t i = 0; i < t->count; i++)
+        t->ring[(t->head + i) & t->mask].block->cached--;
     free(t->ring);
     t->ring = NULL;
     t->count = t->head = t->mask = 0;
@@ -71,10 +75,12 @@ void tail_push(struct tail *t, uint64_t entry, struct block *b, uint32_t offset)
     TG_ASSERT(entry == t->first + t->count);
     t->ring[(t->head + t->count) & t->mask] = (struct tail_slot){b, offset};
     t->count++;
+    b->cached++;
 }
 
 static void tail_pop(struct tail *t)
 {
+    t->ring[t->head].block->cached--;
     t->head = (t->head + 1) & t->mask;
     t->first++;
     if (--t->count == 0)
@@ -119,16 +125,29 @@ static void evict_oldest(struct log_port *p)
         p->blocks_tail = &p->blocks;
     if (b == p->open)
         p->open = NULL;
-    pop_block(p, b);
+    if (b->cached)
+        pop_block(p, b);
     block_unref(p, b);
+}
+
+static bool is_needless(const struct log_port *p, const struct block *b)
+{
+    const struct budget *budget = p->log->budget;
+    return b->cached == 0 || budget_used(budget, BUDGET_CACHE) > budget->share_bytes[BUDGET_CACHE];
 }
 
 void port_evict(struct log_port *p)
 {
-    const struct budget *budget = p->log->budget;
     while (p->blocks && p->blocks != p->open && p->blocks->committed == p->blocks->used &&
-           budget_used(budget, BUDGET_CACHE) > budget->share_bytes[BUDGET_CACHE])
+           is_needless(p, p->blocks))
         evict_oldest(p);
+}
+
+void tail_trim(struct log_port *p, uint64_t ledger, uint64_t first_needed)
+{
+    struct tail *t = port_find_tail(p, ledger);
+    while (t && t->count && t->first < first_needed)
+        tail_pop(t);
 }
 
 void port_free_cache(struct log_port *p)
