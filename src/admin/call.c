@@ -91,7 +91,7 @@ static struct answer answer_reason_text(int status, const char *text)
     return answer_json(status, json_pack("{s:o}", "reason", reason));
 }
 
-static char *format(const char *fmt, va_list args)
+TG_PRINTF(1, 0) static char *format(const char *fmt, va_list args)
 {
     char *text = NULL;
     int n = vasprintf(&text, fmt, args);

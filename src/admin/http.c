@@ -222,7 +222,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return answered ? send_answer(c) : MHD_YES;
 }
 
-static void on_library_log(void *cls, const char *fmt, va_list args)
+TG_PRINTF(2, 0) static void on_library_log(void *cls, const char *fmt, va_list args)
 {
     (void)cls;
     char line[512];

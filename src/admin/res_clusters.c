@@ -14,13 +14,19 @@ void clusters_list(struct call *c)
     reply_json(c, 200, list);
 }
 
-/* The flags that a client may expect even when nobody set them. */
-static json_t *with_defaults(json_t *doc)
+/* What a client may expect though nobody set it: flags, and the addresses of this broker's own
+ * cluster, which may differ from start to start. */
+static json_t *with_defaults(struct call *c, const struct cluster *k)
 {
     json_t *out =
         json_pack("{s:b,s:b,s:b}", "brokerClientTlsEnabled", 0, "tlsAllowInsecureConnection", 0,
                   "brokerClientTlsEnabledWithKeyStore", 0);
-    json_object_update(out, doc);
+    const struct broker *b = c->broker;
+    if (strcmp(k->name, b->settings->cluster_name) == 0 && b->web_url != NULL) {
+        json_object_set_new(out, "serviceUrl", json_string(b->web_url));
+        json_object_set_new(out, "brokerServiceUrl", json_string(b->service_url));
+    }
+    json_object_update(out, k->doc);
     return out;
 }
 
@@ -30,7 +36,7 @@ void clusters_get(struct call *c)
     if (k == NULL)
         reply_reason(c, 404, "%s", no_cluster);
     else
-        reply_json(c, 200, with_defaults(k->doc));
+        reply_json(c, 200, with_defaults(c, k));
 }
 
 static void on_put(void *ctx, enum tg_err e)

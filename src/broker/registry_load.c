@@ -315,21 +315,6 @@ static void on_default_made(void *ctx, enum tg_err e)
         make_missing_partitions(ctx);
 }
 
-static void make_default_cluster(struct load *l, const char *name)
-{
-    const struct settings *s = l->registry->shard->broker->settings;
-    json_t *doc = json_object();
-    char *web = xasprintf("http://localhost:%lld", (long long)s->web_port);
-    char *binary = xasprintf("pulsar://localhost:%lld", (long long)s->broker_port);
-    json_object_set_new(doc, "serviceUrl", json_string(web));
-    json_object_set_new(doc, "brokerServiceUrl", json_string(binary));
-    l->pending++;
-    registry_put_cluster(l->registry, name, doc, on_default_made, l);
-    free(web);
-    free(binary);
-    json_decref(doc);
-}
-
 static void make_defaults(struct load *l)
 {
     static const char *const tenants[] = {"public", "pulsar"};
@@ -337,8 +322,12 @@ static void make_defaults(struct load *l)
     struct registry *r = l->registry;
     const char *cluster = r->shard->broker->settings->cluster_name;
     l->pending = 1;
-    if (registry_cluster(r, cluster) == NULL)
-        make_default_cluster(l, cluster);
+    if (registry_cluster(r, cluster) == NULL) { /* its addresses: as bound, see clusters_get */
+        json_t *doc = json_object();
+        l->pending++;
+        registry_put_cluster(r, cluster, doc, on_default_made, l);
+        json_decref(doc);
+    }
     for (int i = 0; i < 2; i++) {
         if (registry_tenant(r, tenants[i]) != NULL)
             continue;

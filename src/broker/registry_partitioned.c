@@ -10,11 +10,11 @@
 #include "broker/registry_priv.h"
 #include "broker/topic.h"
 
-static const char scheme[] = "persistent://";
+enum { SCHEME_LEN = sizeof "persistent://" - 1 };
 
 char *partitioned_key(const char *full_name)
 {
-    return xasprintf("partitioned/%s", full_name + sizeof scheme - 1);
+    return xasprintf("partitioned/%s", full_name + SCHEME_LEN);
 }
 
 json_t *partitioned_row(int partitions, const json_t *properties,
@@ -58,7 +58,6 @@ void partition_name(struct topic_name *out, const char *full_name, int i)
     TG_ASSERT(e == TG_OK); /* NAME_ROOM was kept when it was created */
     free(name);
 }
-
 
 /* ---- making partitions ---- */
 
