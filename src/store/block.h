@@ -19,7 +19,7 @@ struct block {
     uint32_t committed; /* of them, on disk and charged to the cache */
     uint32_t cached;    /* entries in it that some ledger's tail shows */
     uint32_t cap;
-    uint8_t data[];
+    _Alignas(REC_ALIGN) uint8_t data[];
 };
 
 struct item { /* a record of a batch that its appender wants to hear of */

@@ -253,8 +253,6 @@ static void report(struct log_port *p, struct batch *b)
     struct block *blk = b->block;
     if (!blk || b->lost)
         return;
-    blk->committed += b->to - b->from;
-    budget_force(p->log->budget, BUDGET_CACHE, b->to - b->from);
     for (uint32_t i = 0; i < b->count; i++) {
         const struct item *it = &b->items[i];
         const struct record *r = (const struct record *)(void *)(blk->data + it->offset);
@@ -263,6 +261,10 @@ static void report(struct log_port *p, struct batch *b)
             tail_push(t, r->entry, blk, it->offset);
         p->ops.on_append(p->ctx, it->ctx, r->ledger, r->entry, TG_OK);
     }
+    /* Not before: a trim in on_append must not let go of the block whose entries are still coming.
+     */
+    blk->committed += b->to - b->from;
+    budget_force(p->log->budget, BUDGET_CACHE, b->to - b->from);
 }
 
 struct finished { /* all that had come back when poll looked */

@@ -43,6 +43,7 @@ struct fx {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool woken;
+    uint64_t trim_on_append;      /* this ledger is trimmed as its appends are reported; 0: none */
     uint64_t reported;            /* appends */
     uint64_t next[FX_MAX_LEDGER]; /* the entry that must be reported next */
     bool started[FX_MAX_LEDGER];
@@ -78,6 +79,8 @@ static inline void fx_on_append(void *port_ctx, void *ctx, uint64_t ledger, uint
     f->started[ledger] = true;
     f->next[ledger] = entry + 1;
     f->reported++;
+    if (f->trim_on_append == ledger)
+        ls_trim(f->port, ledger, entry + 1);
 }
 
 static inline void fx_on_state(void *port_ctx, enum ls_state state, const char *why)
@@ -327,6 +330,7 @@ static inline uint8_t *fx_try_load(const char *path, size_t *size)
 {
     int fd = open(path, O_RDONLY);
     struct stat st;
+    *size = 0;
     if (fd < 0)
         return NULL;
     assert_true(fstat(fd, &st) == 0);

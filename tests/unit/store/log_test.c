@@ -176,6 +176,41 @@ static void test_cache_stays_within_its_share_and_holds_keep_bytes(void **state)
     ls_entries_release(f->port, hold2);
 }
 
+static void test_trim_while_appends_are_reported_keeps_the_others_cached(void **state)
+{
+    struct fx *f = *state;
+    struct ls_entry e[64];
+    struct ls_hold *hold;
+    fx_open(f);
+    f->trim_on_append = 1;
+    for (uint64_t i = 0; i < 60; i++) { /* over several blocks */
+        fx_append(f, 1, i, 300);
+        fx_append(f, 2, i, 300);
+    }
+    fx_commit(f, 120);
+    assert_int_equal(ls_read_cached(f->port, 1, 0, 1, UINT64_MAX, e, &hold), 0);
+    for (uint64_t at = 0; at < 60;) {
+        uint32_t n = ls_read_cached(f->port, 2, at, 64, UINT64_MAX, e, &hold);
+        assert_true(n > 0);
+        for (uint32_t i = 0; i < n; i++)
+            fx_check_entry(&e[i], 2, at + i);
+        ls_entries_release(f->port, hold);
+        at += n;
+    }
+    f->trim_on_append = 0;
+}
+
+static void test_trimmed_entries_leave_the_cache(void **state)
+{
+    struct fx *f = *state;
+    fx_open(f);
+    fx_fill(f, 1, 0, 60, 300);
+    int64_t full = budget_used(&f->budget, BUDGET_CACHE);
+    ls_trim(f->port, 1, 60);
+    assert_true(budget_used(&f->budget, BUDGET_CACHE) < full / 2); /* but the open block's */
+    assert_int_equal(fx_check_ledger(f, 1, 0), 60);                /* from disk they come */
+}
+
 static void test_second_process_is_told_busy(void **state)
 {
     struct fx *f = *state;
@@ -288,6 +323,8 @@ int main(void)
         T(test_empty_body),
         T(test_inflight_memory_used_up_is_busy_until_a_report),
         T(test_cache_stays_within_its_share_and_holds_keep_bytes),
+        T(test_trim_while_appends_are_reported_keeps_the_others_cached),
+        T(test_trimmed_entries_leave_the_cache),
         T(test_second_process_is_told_busy),
         T(test_os_durability_reports_and_reopens),
         T(test_each_ledger_names_all),
