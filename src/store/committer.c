@@ -290,14 +290,13 @@ static enum tg_err write_footer(struct log_store *log, const uint8_t *body, uint
     return disk_result(log, rc, "pwritev", s->generation);
 }
 
-/* Ends the open segment with its footer. What is in it is synced first in LS_OS mode too: a footer
- * on disk vouches for all that lies before it. */
+/* Ends the open segment with its footer. In LS_OS mode nothing is synced, here either: that mode
+ * survives the end of the process, not of the machine, and a sync of a whole segment would hold up
+ * every append for as long as the disk takes for it. */
 static enum tg_err seal(struct log_store *log)
 {
     struct segment *s = log->open;
     enum tg_err e = TG_OK;
-    if (log->durability == LS_OS)
-        e = disk_result(log, disk_sync(log->faults, s->fd), "fdatasync", s->generation);
     uint64_t body_len = 0, head_len = 0;
     uint8_t *body = registry_footer(&log->reg, &body_len, &head_len);
     uint64_t end = s->end + rec_size(body_len) + sizeof(struct seg_trailer);
@@ -306,7 +305,7 @@ static enum tg_err seal(struct log_store *log)
     if (!e)
         e = write_footer(log, body, body_len, head_len);
     free(body);
-    if (!e)
+    if (!e && log->durability == LS_SYNC)
         e = disk_result(log, disk_sync(log->faults, s->fd), "fdatasync", s->generation);
     if (e)
         return e;

@@ -3,7 +3,8 @@
  * new one is filled with zeros, because overwriting written blocks syncs in half the time. When the
  * committer already waits, the filling is cut short.
  *
- * A spare becomes a seg- file in this order: header, sync, rename, sync of the directory. */
+ * A spare becomes a seg- file in this order: header, sync, rename, sync of the directory (no syncs
+ * in LS_OS mode). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -39,13 +40,19 @@ static bool in_a_hurry(struct log_store *log)
     return yes;
 }
 
+/* In LS_OS mode a sync would write out what a recycled file held before, for nothing. */
+static int sync_if_asked(struct log_store *log, int fd)
+{
+    return log->durability == LS_SYNC ? disk_sync(log->faults, fd) : 0;
+}
+
 static int fill(struct log_store *log, int fd)
 {
     for (uint64_t at = 0; at < log->segment_bytes && !in_a_hurry(log); at += FILL_BYTES) {
         uint64_t n = log->segment_bytes - at < FILL_BYTES ? log->segment_bytes - at : FILL_BYTES;
         int rc = disk_zero(log->faults, fd, at, n);
         if (!rc)
-            rc = disk_sync(log->faults, fd);
+            rc = sync_if_asked(log, fd);
         if (rc)
             return rc;
     }
@@ -59,11 +66,11 @@ static int finish(struct log_store *log, int fd, const char *name, uint32_t gene
     segment_name(seg, generation);
     int rc = segment_write_header(log->faults, fd, generation);
     if (!rc)
-        rc = disk_sync(log->faults, fd);
+        rc = sync_if_asked(log, fd);
     if (!rc)
         rc = disk_rename(log->faults, log->log_fd, name, seg);
     if (!rc)
-        rc = disk_sync(log->faults, log->log_fd);
+        rc = sync_if_asked(log, log->log_fd);
     return rc;
 }
 
