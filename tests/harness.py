@@ -13,7 +13,7 @@ TIDEGATE = os.environ.get("TIDEGATE") or str(pathlib.Path(__file__).parent.paren
 VARIANT = os.environ.get("TIDEGATE_VARIANT", "release")
 LONG = os.environ.get("LONG", "") not in ("", "0")
 SLOWNESS = {"asan": 3, "tsan": 8}.get(VARIANT, 1)
-FAULT_SHIM = pathlib.Path(TIDEGATE).parent / "fault.so"
+FAULT_SHIM = pathlib.Path(TIDEGATE).resolve().parent / "fault.so"
 READY = re.compile(r"tidegate ready broker=(pulsar://(\S+):(\d+)) web=(http://\S+:(\d+))\n")
 START_S = 30 * SLOWNESS
 STOP_S = 15 * SLOWNESS
@@ -184,10 +184,7 @@ class Broker:
         names = ("segment", "offset", "ledger", "entry", "admitted_ns", "messages", "bytes")
         rows = []
         for line in self.cli(*words).stdout.splitlines():
-            cells = line.split("\t")
-            if not cells[0].isdigit():
-                continue
-            rows.append(dict(zip(names, map(int, cells))))
+            rows.append(dict(zip(names, map(int, line.split()), strict=True)))
         return rows
 
 

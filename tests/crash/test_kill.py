@@ -71,7 +71,7 @@ class Follower(threading.Thread):
             before = self.acknowledged.get(number)
             if before and any(before < kill - BEHIND_S and now > kill for kill in list(self.kills)):
                 self.too_old.append(number)
-            self.acknowledged.setdefault(number, now)
+            self.acknowledged[number] = now  # an earlier one may have been lost in a crash that came at once
             try:
                 self.consumer.acknowledge(m)
             except pulsar.PulsarException:

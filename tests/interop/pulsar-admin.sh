@@ -79,7 +79,7 @@ expect() {
     shift
     out=$(admin "$@")
     rc=$?
-    if [ "$rc" -eq 0 ] && tr -d '\n' <<<"$out" | grep -Eq -- "$pattern"; then
+    if [ "$rc" -eq 0 ] && grep -Eq -- "$pattern" <<<"${out//$'\n'/ }"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
