@@ -190,6 +190,14 @@ static enum MHD_Result send_answer(struct call *c)
     return ok;
 }
 
+/* A body that is announced as too large is refused before it comes. */
+static bool announces_too_much(struct MHD_Connection *connection)
+{
+    const char *len =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return len && strtoull(len, NULL, 10) > CALL_BODY_MAX;
+}
+
 /* libmicrohttpd calls this when the head is there, for each piece of the body, at its end, and
  * again after a resume. */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
@@ -203,7 +211,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         c->method = http_method_parse(method);
         if (c->uri_error == TG_OK)
             route_match(&c->match, routes, routes_count(), c->method, &c->uri);
-        return MHD_YES;
+        c->too_large = announces_too_much(connection);
+        if (!c->too_large)
+            return MHD_YES;
+        (void)answer_here(c);
+        return send_answer(c);
     }
     if (*len > 0) {
         take_body(c, data, *len);

@@ -1,6 +1,7 @@
-/* cmd_send.c - SEND: the hot command. Parsed by hand, its body is checked (checksum, metadata,
- * size) and handed to publish.c. A limit is never answered with SEND_ERROR: most codes make a
- * client drop its connection. */
+/* cmd_send.c - SEND: the hot command. Parsed by hand, its body is checked (checksum, metadata) and
+ * handed to publish.c. Its size is bounded by the frame's: clients cut chunks to the maximum
+ * message size before they write the chunk's own metadata, so a little over it must pass. A limit
+ * is never answered with SEND_ERROR: most codes make a client drop its connection. */
 #include <inttypes.h>
 
 #include "base/crc32c.h"
@@ -40,7 +41,6 @@ static bool body_is_good(struct conn *c, const struct frame *f, const struct sen
                          struct metadata_brief *meta)
 {
     static char bad_checksum[] = "Checksum failed on the broker";
-    static char too_long[] = "Exceed maximum message size";
     static char no_txn[] = "Transactions are not enabled.";
     const char *why;
     if (f->has_checksum && !frame_checksum_ok(f)) {
@@ -49,10 +49,6 @@ static bool body_is_good(struct conn *c, const struct frame *f, const struct sen
     }
     if (metadata_scan(f->body, f->body_len, meta, &why) != TG_OK) {
         conn_close(c, "SEND for producer %" PRIu64 ": %s", s->producer_id, why);
-        return false;
-    }
-    if (f->body_len - PUBLISH_SIZE_FIELD > c->shard->broker->settings->max_message_bytes) {
-        send_error(c, s, E(NotAllowedError), too_long);
         return false;
     }
     if (s->has_txn) {

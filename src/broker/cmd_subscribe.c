@@ -149,10 +149,9 @@ static void on_topic(void *ctx, struct topic *t, enum tg_err e)
                             .start = o->start,
                             .properties = o->properties};
     if (o->has_start_id) {
-        uint64_t entry = topic_position_to_entry(t, o->start_ledger, o->start_entry);
-        bool own = o->start_ledger == t->ledger && (int64_t)o->start_entry >= 0;
+        /* At that very entry: a client that wants what is after it drops it itself. */
         spec.start = START_AT;
-        spec.start_entry = entry + (own && !o->start_id_included ? 1 : 0);
+        spec.start_entry = topic_position_to_entry(t, o->start_ledger, o->start_entry);
     }
     subscription_create(t, &spec, &o->existed, on_subscription, o);
 }
@@ -192,7 +191,6 @@ static void open_consumer(struct conn *c, const Pulsar__Proto__CommandSubscribe 
         o->has_start_id = true;
         o->start_ledger = in->start_message_id->ledgerid;
         o->start_entry = in->start_message_id->entryid;
-        o->start_id_included = in->start_message_id->batch_index >= 0;
     }
     topic_create(c->shard, n, NULL, NULL, on_topic, o);
 }

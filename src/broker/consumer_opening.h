@@ -17,10 +17,9 @@ struct consumer_opening {
     char *subscription;
     enum sub_type type;
     bool durable;
-    bool existed;           /* the subscription was there before */
-    enum sub_start start;   /* of a new subscription */
-    bool has_start_id;      /* start at this position, or behind it */
-    bool start_id_included; /* a part of its batch is still wanted */
+    bool existed;         /* the subscription was there before */
+    enum sub_start start; /* of a new subscription */
+    bool has_start_id;    /* start at this position, or behind it */
     uint64_t start_ledger, start_entry;
     uint64_t rollback_s; /* start that long ago; 0: not asked for */
     json_t *properties;  /* of the subscription; or NULL */

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/producer.h"
+#include "broker/subscription.h"
 #include "broker/throttle_log.h"
 
 enum {
@@ -81,7 +82,7 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
     t->next_entry++;
     path_charge(&t->path, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
     tg_meter_add(&p->msgs, m->messages, now_ns);
-    tg_meter_add(&p->bytes, m->len, now_ns);
+    tg_meter_add(&p->bytes, m->len - PUBLISH_SIZE_FIELD, now_ns);
     struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
     ring_push(t, &f);
     p->in_flight++;
@@ -359,10 +360,12 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
     } else {
         producer_free_if_done(p);
     }
-    if (t->free_when_drained && t->ring_len == 0)
+    if (t->free_when_drained && t->ring_len == 0) {
         topic_free(t);
-    else
-        topic_mark_dirty(t);
+        return;
+    }
+    subscriptions_appended(t, entry, f.messages);
+    topic_mark_dirty(t);
 }
 
 /* ---- the end of a producer ---- */

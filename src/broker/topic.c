@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/message_counts.h"
 #include "broker/producer.h"
 #include "broker/subscription.h"
 
@@ -422,6 +423,7 @@ void topic_free(struct topic *t)
     HASH_DEL(t->shard->topics, t);
     DL_DELETE2(t->ns->topics, t, ns_prev, ns_next);
     t->ns->topic_count--;
+    message_counts_free(t->counts);
     json_decref(t->properties);
     topic_name_fini(&t->name);
     free(t->ring);
