@@ -102,13 +102,13 @@ def test_a_body_larger_than_any_is_refused(unchanged):
 
 def test_what_is_no_http(unchanged):
     for junk in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100000 + b"\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", unchanged.web_port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", unchanged.web_port), timeout=2) as s:
             try:
                 s.sendall(junk)
                 s.shutdown(socket.SHUT_WR)
                 s.recv(1000)
-            except (ConnectionResetError, BrokenPipeError):
-                pass
+            except (ConnectionResetError, BrokenPipeError, TimeoutError):
+                pass  # answered, hung up or waiting for more: all it must do is go on for others
     assert unchanged.rest("GET", "/brokers/health").status == 200
 
 
