@@ -107,7 +107,7 @@ def test_what_is_no_http(unchanged):
                 s.sendall(junk)
                 s.shutdown(socket.SHUT_WR)
                 s.recv(1000)
-            except (ConnectionResetError, BrokenPipeError, TimeoutError):
+            except OSError:
                 pass  # answered, hung up or waiting for more: all it must do is go on for others
     assert unchanged.rest("GET", "/brokers/health").status == 200
 
