@@ -30,12 +30,11 @@ class Admissions:
         return max(self.between(t, t + int(seconds * NS)) for t in self.times)
 
     def first_refusal(self, rate):
-        """When the tokens of the start were used up: from here on it goes at the rate. The first moment after
-        which nothing is admitted for as long as it takes to earn what was overdrawn."""
-        for i in range(1, len(self.times)):
-            if self.times[i] - self.times[i - 1] >= 0.5 * NS / rate and i > 1:
-                return self.times[i - 1] + 1
-        return self.start
+        """When the tokens of the start were used up: in the first two seconds, the moment at which the most had been
+        admitted beyond what the rate had earned since the start. From there on it goes at the rate."""
+        end = bisect.bisect_left(self.times, self.start + 2 * NS)
+        ahead = [self.sums[i + 1] - rate * (self.times[i] - self.start) / NS for i in range(end)]
+        return self.times[ahead.index(max(ahead))] + 1
 
 
 def within(value, wanted, largest, share=0.005):
