@@ -12,7 +12,8 @@ uint64_t map_seed(void)
         return s;
     uint64_t drawn = 0, none = 0;
     if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn || drawn == 0)
-        drawn = (uint64_t)(uintptr_t)&seed | 1; /* address space layout is all the chance there is */
+        drawn =
+            (uint64_t)(uintptr_t)&seed | 1; /* address space layout is all the chance there is */
     if (atomic_compare_exchange_strong(&seed, &none, drawn))
         return drawn;
     return none;

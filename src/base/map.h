@@ -1,5 +1,5 @@
-/* map.h - uthash with a hash that clients can't aim at: names and ids come from them, so the maps hash with
- * xxHash and a seed drawn at the start. Include this instead of uthash.h. */
+/* map.h - uthash with a hash that clients can't aim at: names and ids come from them, so the maps
+ * hash with xxHash and a seed drawn at the start. Include this instead of uthash.h. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 
