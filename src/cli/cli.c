@@ -231,7 +231,7 @@ static int run_command(const struct command *c, const struct common *before, int
     if (e == TG_OK)
         e = settle_common(&call, before, &why);
     if (e != TG_OK) {
-        complain(&call, "%s", why);
+        complain(&call, "%s; --help says more", why);
         free(why);
         return CLI_USAGE;
     }

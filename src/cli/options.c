@@ -1,5 +1,6 @@
 /* options.c - options that several groups of commands share, and the body of set-publish-rate,
  * which topics, topicPolicies and namespaces have alike. */
+#include "base/alloc.h"
 #include "cli/command.h"
 
 #define RATE_MAX  (INT64_C(1) << 40) /* the limiter's highest rate */
@@ -78,8 +79,11 @@ static void put_if_given(json_t *j, const struct args *a, const char *option, co
 
 enum tg_err publish_rate_body(const struct call *c, json_t **out, char **why)
 {
-    (void)why;
     const struct args *a = &c->args;
+    if (!args_has(a, "msg-publish-rate") && !args_has(a, "byte-publish-rate")) {
+        *why = xasprintf("--msg-publish-rate N or --byte-publish-rate N is needed");
+        return TG_EINVAL; /* the one that is left out becomes unlimited: not both by accident */
+    }
     json_t *j = json_object();
     json_object_set_new(j, "publishThrottlingRateInMsg",
                         json_integer(args_number(a, "msg-publish-rate", -1)));

@@ -119,6 +119,13 @@ def test_publish_rates(cli, topic, group, name):
     assert json.loads(cli(group, "get-publish-rate", target).stdout) is None
 
 
+@pytest.mark.parametrize("group", ["topics", "topicPolicies", "namespaces"])
+def test_publish_rate_without_a_rate_is_refused(cli, group):
+    r = cli(group, "set-publish-rate", "public/default" if group == "namespaces" else "any", "--burst-msgs", "5",
+            check=False)
+    assert r.returncode == 2 and "--msg-publish-rate" in r.stderr and "--byte-publish-rate" in r.stderr
+
+
 def test_explain_names_the_binding_scope_and_the_command_that_raises_it(shared, cli, topic):
     cli("topics", "create", topic)
     assert "no limit binds" in cli("explain", topic).stdout
