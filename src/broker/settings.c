@@ -110,7 +110,7 @@ static void allowed_print(char *out, size_t cap, const struct setting *row)
     int n = 0;
     switch (row->kind) {
     case SETTING_TEXT:
-        n = snprintf(out, cap, "%s", row->may_be_empty ? "text, or nothing" : "text");
+        n = snprintf(out, cap, "%s", row->may_be_empty ? "text, or nothing" : "text, not empty");
         break;
     case SETTING_ADDRESS:
         n = snprintf(out, cap, "an IPv4 or IPv6 address, or localhost");
