@@ -292,8 +292,8 @@ static TG_MUSTCHECK enum tg_err listen_at(const char *address, int *port, int *f
     int error = errno;
     freeaddrinfo(at);
     if (*fd < 0) {
-        *why = xasprintf("web port %s:%d: %s: %s; choose another with --web-port", address, *port,
-                         call, strerror(error));
+        *why = xasprintf("web port %s:%d: %s: %s; choose another with %s", address, *port, call,
+                         strerror(error), error == EADDRNOTAVAIL ? "--bind" : "--web-port");
         return error == EADDRINUSE ? TG_EBUSY : TG_EIO;
     }
     *port = bound_port(*fd);
