@@ -17,6 +17,7 @@
 #include "admin/admin.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mono.h"
 #include "broker/broker.h"
 #include "cli/args.h"
 #include "cli/cli.h"
@@ -120,19 +121,25 @@ struct watcher {
     _Atomic bool done;
 };
 
+/* timeout(1) and others signal the process and then its group: nobody means both that fast. */
+#define SIGNAL_REPEAT_NS (500 * MONO_MS)
+
+/* The first signal ends the broker in order, a later one at once. */
 static void *watch(void *ctx)
 {
     struct watcher *w = ctx;
-    for (int taken = 0;; taken++) {
+    for (int64_t first_ns = MONO_NEVER;;) {
         int number = 0;
         if (sigwait(&w->signals, &number) != 0 || atomic_load(&w->done))
             return NULL;
-        if (taken > 0) {
+        if (first_ns == MONO_NEVER) {
+            first_ns = mono_now_ns();
+            log_info("%s: ends in order", strsignal(number));
+            broker_stop(w->broker);
+        } else if (mono_now_ns() - first_ns > SIGNAL_REPEAT_NS) {
             log_warn("%s again: ends at once", strsignal(number));
             _exit(CLI_FAILED);
         }
-        log_info("%s: ends in order", strsignal(number));
-        broker_stop(w->broker);
     }
 }
 
