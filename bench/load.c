@@ -297,6 +297,8 @@ static void on_closed(void *ctx, const char *why)
 {
     struct conn *c = ctx;
     c->stream = NULL;
+    if (c->load->failed || c->load->wall_ns > 0)
+        return; /* over: the worker closes what is left */
     fail(c->load, "connection closed", why);
 }
 

@@ -97,9 +97,11 @@ void streams_close_all(struct worker *w)
     struct stream *s;
     TAILQ_FOREACH(s, &w->streams, all)
     {
-        s->ops = NULL; /* silently */
-        if (s->state != STREAM_CLOSED)
-            close_socket(s);
+        if (s->state == STREAM_CLOSED)
+            continue;
+        if (s->why == NULL)
+            s->why = "the worker stops";
+        close_socket(s);
     }
 }
 

@@ -33,8 +33,8 @@ struct stream_ops {
     size_t (*on_bytes)(void *ctx, const uint8_t *p, size_t len, size_t *need);
     /* No longer congested: output fell to STREAM_OUTPUT_LOW. At the beginning of a turn. */
     void (*on_drained)(void *ctx);
-    /* It is closed, by either side, once; <why> is a phrase for the log. The stream is gone after
-     * it. */
+    /* It is closed, by either side or because its worker stops, once; <why> is a phrase for the
+     * log. The stream is gone after it. */
     void (*on_closed)(void *ctx, const char *why);
 };
 

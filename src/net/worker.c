@@ -125,7 +125,8 @@ enum tg_err worker_new(struct worker **out, const struct worker_config *cfg)
     return TG_OK;
 }
 
-/* Ends the last turn in order, then closes what is left without a word to its owners. */
+/* Ends the last turn in order, then closes what is left: streams with on_closed, the rest silently.
+ */
 static void end_loop(struct worker *w)
 {
     if (w->loop_ended)
@@ -137,13 +138,13 @@ static void end_loop(struct worker *w)
     }
     if (w->ran)
         turn_end(w);
-    wheel_clear(&w->wheel);
     listeners_close_all(w);
     streams_close_all(w);
     uv_close((uv_handle_t *)&w->prepare, NULL);
     uv_close((uv_handle_t *)&w->alarm, NULL);
     uv_unref((uv_handle_t *)&w->async);
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    wheel_clear(&w->wheel); /* also of what an on_closed armed */
 }
 
 void worker_run(struct worker *w, void (*on_start)(struct worker *w))

@@ -29,8 +29,8 @@ TG_MUSTCHECK enum tg_err worker_start(struct worker *w, void (*on_start)(struct 
 /* Runs the loop on the calling thread instead, until worker_stop. */
 void worker_run(struct worker *w, void (*on_start)(struct worker *w));
 /* Any thread: ends the loop after the current turn: letters already in the box are delivered, the
- * turn-end hooks run and output is sent as far as it goes; then streams and timers still there are
- * closed silently. */
+ * turn-end hooks run and output is sent as far as it goes; then streams still there are closed,
+ * with on_closed, and timers disarmed. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w); /* after worker_start + worker_stop */
 /* After join, or after worker_run returned; when no other thread posts or wakes any more. */

@@ -567,14 +567,15 @@ static void begin_stop(struct world *wo)
     worker_stop(wo->w);
 }
 
-static void test_stop_closes_streams_silently(void **state)
+static void test_stop_closes_streams_and_tells_their_owners(void **state)
 {
     (void)state;
     struct world wo;
     open_world(&wo, &frames_ops, &silent_ops, begin_stop);
     run_pair(&wo);
-    assert_non_null(wo.server.s); /* its on_closed was never called */
-    assert_non_null(wo.client.s);
+    assert_null(wo.server.s);
+    assert_null(wo.client.s);
+    assert_string_equal(wo.client.why, "the worker stops");
 }
 
 /* ---- connecting and listening ---- */
@@ -785,7 +786,7 @@ int main(void)
         cmocka_unit_test(test_large_frame_waits_for_the_receive_budget),
         cmocka_unit_test(test_close_inside_on_bytes_sends_what_is_pending),
         cmocka_unit_test(test_both_ends_may_be_closed_in_one_callback),
-        cmocka_unit_test(test_stop_closes_streams_silently),
+        cmocka_unit_test(test_stop_closes_streams_and_tells_their_owners),
         cmocka_unit_test(test_refused_connection_is_reported),
         cmocka_unit_test(test_listener_says_what_is_wrong),
         cmocka_unit_test(test_addresses_of_both_families),
