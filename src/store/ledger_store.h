@@ -76,6 +76,7 @@ struct ledger_store_ops {
                                  void *port_ctx);
     void (*port_close)(struct ls_port *p);
     void (*port_poll)(struct ls_port *p);
+    bool (*port_finish_reads)(struct ls_port *p);
     void (*port_submit)(struct ls_port *p);
     enum tg_err (*append)(struct ls_port *p, uint64_t ledger, uint64_t entry,
                           const struct ls_body *body, uint32_t messages, int64_t admitted_ns,
@@ -114,7 +115,8 @@ static inline struct ls_port *ls_port_open(struct ledger_store *s, const struct 
 {
     return s->ops->port_open(s, ops, port_ctx);
 }
-/* After all appends were reported. */
+/* Callbacks not yet run are dropped: those of reads, and of appends (none when all were reported).
+ */
 static inline void ls_port_close(struct ls_port *p)
 {
     ls_of(p)->ops->port_close(p);
@@ -123,6 +125,12 @@ static inline void ls_port_close(struct ls_port *p)
 static inline void ls_port_poll(struct ls_port *p)
 {
     ls_of(p)->ops->port_poll(p);
+}
+/* Blocks until all reads asked for so far are done, and polls. False: there were none. What its
+ * callbacks ask for is for the next call. */
+static inline bool ls_port_finish_reads(struct ls_port *p)
+{
+    return ls_of(p)->ops->port_finish_reads(p);
 }
 /* Hands what was appended since the last call to the committer: once per loop turn. */
 static inline void ls_port_submit(struct ls_port *p)

@@ -151,6 +151,7 @@ static const struct ledger_store_ops log_ops = {
     .port_open = port_open,
     .port_close = port_close,
     .port_poll = port_poll,
+    .port_finish_reads = port_finish_reads,
     .port_submit = port_submit,
     .append = port_append,
     .read_cached = port_read_cached,

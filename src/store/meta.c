@@ -514,6 +514,17 @@ void ms_port_poll(struct ms_port *p)
     }
 }
 
+bool ms_port_finish(struct ms_port *p)
+{
+    pthread_mutex_lock(&p->meta->lock);
+    bool any = p->outstanding > 0 || p->results.head;
+    while (p->outstanding)
+        pthread_cond_wait(&p->meta->idle, &p->meta->lock);
+    pthread_mutex_unlock(&p->meta->lock);
+    ms_port_poll(p);
+    return any;
+}
+
 static struct op *op_new(struct ms_port *p, enum op_kind kind, const char *key, void *ctx)
 {
     struct op *op = xcalloc(1, sizeof *op);

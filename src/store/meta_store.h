@@ -7,6 +7,7 @@
 #ifndef STORE_META_STORE_H
 #define STORE_META_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,9 @@ void meta_close(struct meta_store *m); /* all that waits is carried out first; a
 struct ms_port *ms_port_open(struct meta_store *m, void (*wake)(void *ctx), void *ctx);
 void ms_port_close(struct ms_port *p); /* callbacks not yet run are dropped */
 void ms_port_poll(struct ms_port *p);
+/* Blocks until all operations submitted so far are carried out, and polls. False: there were none.
+ * What its callbacks submit is for the next call. */
+bool ms_port_finish(struct ms_port *p);
 
 void ms_get(struct ms_port *p, const char *key, ms_done done, void *ctx);
 /* <done> may be NULL in the next two. */

@@ -283,6 +283,7 @@ static void take_finished(struct log_port *p, struct finished *f)
     p->done_tail = &p->done;
     p->reads = NULL;
     p->reads_tail = &p->reads;
+    p->reads_back = 0;
     p->woken = p->state_changed = false;
     p->why = NULL;
     pthread_mutex_unlock(&p->done_lock);
@@ -303,6 +304,7 @@ void port_poll(struct ls_port *port)
     while (f.reads) {
         struct read_job *j = f.reads;
         f.reads = j->next;
+        p->reads_asked--;
         if (j->hold)
             p->holds++;
         j->done(j->ctx, j->err, j->hold ? j->hold->entries : NULL, j->count, j->hold);
@@ -327,7 +329,21 @@ void port_read(struct ls_port *port, uint64_t ledger, uint64_t first, uint32_t m
         .done = done,
         .ctx = ctx,
     };
+    p->reads_asked++;
     reader_submit(p->log, j);
+}
+
+bool port_finish_reads(struct ls_port *port)
+{
+    struct log_port *p = (struct log_port *)port;
+    if (p->reads_asked == 0)
+        return false;
+    pthread_mutex_lock(&p->done_lock);
+    while (p->reads_back < p->reads_asked)
+        pthread_cond_wait(&p->done_cond, &p->done_lock);
+    pthread_mutex_unlock(&p->done_lock);
+    port_poll(port);
+    return true;
 }
 
 /* ---- closing ---- */

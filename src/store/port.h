@@ -72,6 +72,7 @@ struct log_port {
     struct ls_hold *hold_pool;
     uint32_t block_pool_count;
     uint32_t holds;
+    uint32_t reads_asked; /* and not yet called back */
 
     struct log_port *next; /* store's list, under its lock */
     bool closing;          /* likewise */
@@ -80,8 +81,9 @@ struct log_port {
     pthread_cond_t done_cond; /* something came back: port_close waits for it */
     struct batch *done, **done_tail;
     struct read_job *reads, **reads_tail;
-    bool woken;      /* wake was called and poll not yet */
-    uint32_t wakers; /* threads that are in ops.wake now */
+    uint32_t reads_back; /* jobs in <reads> */
+    bool woken;          /* wake was called and poll not yet */
+    uint32_t wakers;     /* threads that are in ops.wake now */
     bool state_changed;
     enum ls_state state;
     char *why;
@@ -108,6 +110,7 @@ void port_free_cache(struct log_port *p);
 struct ls_port *port_open(struct ledger_store *s, const struct ls_port_ops *ops, void *port_ctx);
 void port_close(struct ls_port *p);
 void port_poll(struct ls_port *p);
+bool port_finish_reads(struct ls_port *p);
 void port_submit(struct ls_port *p);
 enum tg_err port_append(struct ls_port *p, uint64_t ledger, uint64_t entry,
                         const struct ls_body *body, uint32_t messages, int64_t admitted_ns,

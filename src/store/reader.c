@@ -221,6 +221,7 @@ static void hand_back(struct read_job *j)
     j->next = NULL;
     *p->reads_tail = j;
     p->reads_tail = &j->next;
+    p->reads_back++;
     port_unlock_and_wake(p);
 }
 

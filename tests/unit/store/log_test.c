@@ -55,6 +55,31 @@ static void test_nothing_is_readable_before_it_is_reported(void **state)
     assert_int_equal(ls_last_entry(f->store, 1), 0);
 }
 
+static void on_read_first(void *ctx, enum tg_err e, const struct ls_entry *entries, uint32_t count,
+                          struct ls_hold *hold)
+{
+    struct fx *f = ctx;
+    assert_int_equal(e, TG_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(entries[0].entry, 0);
+    f->read_count++;
+    ls_entries_release(f->port, hold);
+}
+
+static void test_finish_reads_calls_back_all_that_was_asked_for(void **state)
+{
+    struct fx *f = *state;
+    fx_open(f);
+    assert_false(ls_port_finish_reads(f->port));
+    fx_append(f, 1, 0, 100);
+    fx_commit(f, 1);
+    for (int i = 0; i < 20; i++)
+        ls_read(f->port, 1, 0, 1, UINT64_MAX, on_read_first, f);
+    assert_true(ls_port_finish_reads(f->port));
+    assert_int_equal(f->read_count, 20);
+    assert_false(ls_port_finish_reads(f->port));
+}
+
 static void test_disk_read_gives_what_was_appended(void **state)
 {
     struct fx *f = *state;
@@ -316,6 +341,7 @@ int main(void)
         T(test_appends_are_reported_in_order_and_read_back_from_cache),
         T(test_cached_read_keeps_its_bounds),
         T(test_nothing_is_readable_before_it_is_reported),
+        T(test_finish_reads_calls_back_all_that_was_asked_for),
         T(test_disk_read_gives_what_was_appended),
         T(test_disk_read_keeps_its_bounds),
         T(test_entries_survive_reopening),

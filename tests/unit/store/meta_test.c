@@ -169,6 +169,18 @@ static int teardown(void **state)
     return 0;
 }
 
+static void test_finish_answers_all_that_waits(void **state)
+{
+    struct fx *f = *state;
+    assert_false(ms_port_finish(f->port));
+    for (int i = 0; i < 50; i++)
+        ms_put(f->port, "a", "1", 1, MS_ANY, on_done, f);
+    assert_true(ms_port_finish(f->port));
+    assert_int_equal(f->answers, 50);
+    assert_int_equal(f->version, 50);
+    assert_false(ms_port_finish(f->port));
+}
+
 static void test_put_compares_versions(void **state)
 {
     struct fx *f = *state;
@@ -338,6 +350,7 @@ static void test_file_that_is_no_database_is_corrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(test_finish_answers_all_that_waits),
         T(test_put_compares_versions),
         T(test_delete_compares_versions),
         T(test_list_takes_the_prefix_only_sorted),
