@@ -169,6 +169,8 @@ static void open_door(struct run *run)
 {
     struct broker *b = run->broker;
     const struct settings *set = b->settings;
+    if (b->stopping || b->fatal)
+        return; /* meanwhile */
     b->broker_port = (int)set->broker_port;
     enum tg_err e = listener_open(&b->listener, b->shard[0].worker, set->bind_address,
                                   &b->broker_port, on_accept, &b->shard[0]);
@@ -245,12 +247,25 @@ static void on_worker_start(struct worker *w)
     ms_get(s->meta, INSTANCE_KEY, on_instance, s->broker->run);
 }
 
+/* The loop has ended, all connections are gone. Whoever still waits for a row or a read is told, so
+ * that every request ends as it would have, and lets go of what it holds. */
+static void settle(struct shard *s)
+{
+    bool more = true;
+    while (more) {
+        more = ms_port_finish(s->meta);
+        more = ls_port_finish_reads(s->log) || more;
+    }
+}
+
 int broker_run(struct broker *b, void (*on_ready)(void *ctx), void *ctx)
 {
     struct run run = {.broker = b, .on_ready = on_ready, .ctx = ctx};
     b->run = &run;
     start_shard(&b->shard[0], b);
     worker_run(b->shard[0].worker, on_worker_start);
+    b->ready = false;
+    settle(&b->shard[0]);
     return b->exit_code;
 }
 

@@ -79,6 +79,9 @@ extern const struct waitq_ops publish_waitq_ops;
 void publish_timer_fired(struct timer *t, int64_t now_ns); /* topic->wait_timer */
 /* The store reported an append (port callback). */
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
+/* The topic goes before the store has reported all (it failed, or the stop was cut short): their
+ * producers, gone already, are let go. */
+void publish_forget_in_flight(struct topic *t);
 /* The store has room again: those who wait for it go on. */
 void publish_store_has_room(struct shard *s);
 /* A limit of the topic was changed or removed. */

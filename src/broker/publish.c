@@ -370,6 +370,16 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
 
 /* ---- the end of a producer ---- */
 
+void publish_forget_in_flight(struct topic *t)
+{
+    while (t->ring_len > 0) {
+        struct producer *p = ring_pop(t).producer;
+        t->shard->in_flight--;
+        p->in_flight--;
+        producer_free_if_done(p);
+    }
+}
+
 void publish_abandon(struct producer *p)
 {
     int64_t now_ns = shard_now_ns(p->topic->shard);

@@ -423,6 +423,7 @@ void topic_free(struct topic *t)
     HASH_DEL(t->shard->topics, t);
     DL_DELETE2(t->ns->topics, t, ns_prev, ns_next);
     t->ns->topic_count--;
+    publish_forget_in_flight(t);
     message_counts_free(t->counts);
     json_decref(t->properties);
     topic_name_fini(&t->name);
