@@ -19,6 +19,12 @@ START_S = 30 * SLOWNESS
 STOP_S = 15 * SLOWNESS
 
 
+def sanitizer_libraries():
+    """Of a binary that is built with them: they insist on being loaded before anything else that is preloaded."""
+    listed = subprocess.run(["ldd", TIDEGATE], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"lib(?:asan|tsan)\S* => (\S+)", listed)
+
+
 def wait_for(condition, seconds=10, what="the condition", every=0.02):
     """The first true value of condition(); fails after `seconds`."""
     end = time.monotonic() + seconds * SLOWNESS
@@ -68,7 +74,7 @@ class Broker:
     def spawn(self):
         env = dict(os.environ, **self.env)
         if self.preload:
-            env["LD_PRELOAD"] = str(self.preload)
+            env["LD_PRELOAD"] = " ".join([*sanitizer_libraries(), str(self.preload)])
         self.log_file = open(self.log_path, "ab")
         self.process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=self.log_file,
                                         stdin=subprocess.DEVNULL, env=env, start_new_session=True)
@@ -129,7 +135,7 @@ class Broker:
             except AssertionError as e:
                 problems.append(str(e))
         self.process.stdout.close()
-        if re.search(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|assert", self.log()):
+        if re.search(r"(ERROR|WARNING|FATAL): \w+Sanitizer|runtime error:|assert", self.log()):
             problems.append(f"the log has a sanitizer's or an assertion's finding:\n{self.log_tail(20000)}")
         return problems
 

@@ -7,8 +7,6 @@ import raw
 
 RECORD_HEADER = 48  # bytes in front of a stored body; see docs/storage-format.md
 
-shim = pytest.mark.skipif(harness.VARIANT != "release", reason="sanitizers don't like to be preloaded second")
-
 
 def failing(make_broker, **env):
     return make_broker(env={"FAULT_DIR": "/data/log", **env}, preload=harness.FAULT_SHIM)
@@ -25,7 +23,6 @@ def ends_with(broker, code):
     return broker.log()
 
 
-@shim
 @pytest.mark.parametrize("nth", [3, 4, 7])
 def test_a_failed_sync_ends_the_process_and_acknowledges_nothing_more(make_broker, topic, nth):
     b = failing(make_broker, FAULT_FDATASYNC_NTH=str(nth))
@@ -50,7 +47,6 @@ def test_a_failed_sync_ends_the_process_and_acknowledges_nothing_more(make_broke
         publish(c, acknowledged, 3)
 
 
-@shim
 def test_a_failed_write_ends_the_process(make_broker, topic, tmp_path):
     switch = tmp_path / "broken"
     b = failing(make_broker, FAULT_EIO_WHILE=str(switch))
@@ -67,7 +63,6 @@ def test_a_failed_write_ends_the_process(make_broker, topic, tmp_path):
     assert len(b.stored()) >= 5
 
 
-@shim
 def test_a_full_disk_makes_producers_wait_and_they_go_on_when_there_is_room(make_broker, topic, tmp_path):
     switch = tmp_path / "full"
     b = failing(make_broker, FAULT_FULL_WHILE=str(switch))
@@ -88,7 +83,6 @@ def test_a_full_disk_makes_producers_wait_and_they_go_on_when_there_is_room(make
     assert len(b.stored()) == 50
 
 
-@shim
 def test_a_receipt_waits_for_the_sync(make_broker, topic):
     b = failing(make_broker, FAULT_SYNC_DELAY_MS="300")
     with raw.Connection(b) as c:
@@ -98,7 +92,6 @@ def test_a_receipt_waits_for_the_sync(make_broker, topic):
         assert time.monotonic() - start >= 0.3
 
 
-@shim
 def test_durability_os_does_not_wait(make_broker, topic):
     b = make_broker("--durability", "os", env={"FAULT_DIR": "/data/log", "FAULT_SYNC_DELAY_MS": "1000"},
                     preload=harness.FAULT_SHIM)

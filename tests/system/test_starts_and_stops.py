@@ -43,6 +43,42 @@ def test_a_signal_ends_it_in_order_within_seconds(broker, topic, number):
         assert time.monotonic() - start < 5 * harness.SLOWNESS
 
 
+def begin_much(broker, round_):
+    """Requests of all kinds, none of whose answers is waited for; returns what must stay open."""
+    topic = "persistent://public/default/busy"
+    connections = [raw.Connection(broker) for _ in range(4)]
+    for n, c in enumerate(connections):
+        c.create_producer(f"{topic}-{n}")
+        c.write(raw.subscribe(f"{topic}-{n}", f"sub-{round_}", sub_type=n % 2) + raw.flow(10))
+        c.expect(raw.SUCCESS)
+    for n, c in enumerate(connections):
+        sends = b"".join(raw.send(round_ * 100 + i) for i in range(50))
+        news = b"".join(raw.producer(f"{topic}-{round_}-{n}-{i}", 10 + i, 10 + i)
+                        + raw.subscribe(f"{topic}-{round_}-{n}-{i}", "new", 10 + i, 50 + i) for i in range(10))
+        seek = raw.frame(raw.SEEK, {1: 1, 2: 99, 4: 1})
+        c.write(sends + seek + news)
+    rest = []
+    for n in range(10):
+        s = socket.create_connection((broker.host, broker.web_port))
+        path = f"/admin/v2/persistent/public/default/rest-{round_}-{n}" + ("/partitions" if n % 2 else "")
+        s.sendall(f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3".encode())
+        rest.append(s)
+    return connections + rest
+
+
+@pytest.mark.parametrize("sync_ms", [0, 50])
+def test_a_stop_amidst_requests_of_all_kinds_is_in_order(make_broker, sync_ms):
+    """The moment of the signal is another in each round. With slow syncs metadata are under way when the loop ends."""
+    b = make_broker(env={"FAULT_DIR": "/data", "FAULT_SYNC_DELAY_MS": str(sync_ms)}, preload=harness.FAULT_SHIM)
+    for round_ in range(6):
+        held = begin_much(b, round_)
+        time.sleep(0.004 * round_)
+        b.restart()
+        for h in held:
+            h.close()
+    assert b.rest("GET", "/brokers/health").status == 200
+
+
 def test_what_was_made_is_there_after_a_restart(broker):
     broker.ok("PUT", "/tenants/acme", {"adminRoles": [], "allowedClusters": ["standalone"]})
     broker.ok("PUT", "/namespaces/acme/east")
