@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -102,9 +103,16 @@ int64_t shard_wall_ns(struct shard *s)
 
 static TG_MUSTCHECK enum tg_err make_data_dir(const char *dir, char **why)
 {
-    if (mkdir(dir, 0700) == 0 || errno == EEXIST)
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        *why = xasprintf("data directory %s: can't be made: %s", dir, strerror(errno));
+        return TG_EIO;
+    }
+    char *inside = xasprintf("%s/.", dir); /* what is no directory has no inside */
+    int error = access(inside, R_OK | W_OK | X_OK) == 0 ? 0 : errno;
+    free(inside);
+    if (error == 0)
         return TG_OK;
-    *why = xasprintf("data directory %s: can't be made: %s", dir, strerror(errno));
+    *why = xasprintf("data directory %s: %s", dir, strerror(error));
     return TG_EIO;
 }
 
@@ -175,8 +183,9 @@ static void open_door(struct run *run)
     enum tg_err e = listener_open(&b->listener, b->shard[0].worker, set->bind_address,
                                   &b->broker_port, on_accept, &b->shard[0]);
     if (e) {
-        fail_start(b, xasprintf("broker port: can't listen on %s:%d: %s", set->bind_address,
-                                (int)set->broker_port, err_text(e)));
+        fail_start(b, xasprintf("broker port: can't listen on %s:%d: %s; choose another with %s",
+                                set->bind_address, (int)set->broker_port, err_text(e),
+                                e == TG_EBUSY ? "--broker-port" : "--broker-port or --bind"));
         return;
     }
     const char *host = advertised_host(b);

@@ -154,10 +154,25 @@ def test_a_directory_that_cannot_be_made():
     assert "/proc/tidegate" in r.stderr
 
 
+def test_a_directory_that_is_none_says_so(tmp_path):
+    (tmp_path / "d").write_text("")
+    r = harness.run("standalone", "--data-dir", tmp_path / "d", "--broker-port", 0, "--web-port", 0)
+    assert r.returncode in (1, 5) and not r.stdout
+    assert f"{tmp_path / 'd'}: Not a directory" in r.stderr
+
+
 def test_binding_elsewhere_is_said_in_one_warning(make_broker):
     b = make_broker("--bind", "0.0.0.0")
     lines = [line for line in b.log().splitlines() if "without authentication" in line]
     assert len(lines) == 1 and "warn" in lines[0]
+
+
+def test_a_signal_repeated_at_once_is_one_wish(broker):
+    """As timeout(1) sends it: to the process, then to its group."""
+    broker.process.send_signal(signal.SIGTERM)
+    time.sleep(0.001)
+    assert broker.stop() == 0
+    assert "ends at once" not in broker.log()
 
 
 def test_limit_of_open_files_is_raised(broker):
