@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/budget.h"
+#include "base/log.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
 #include "net/stream.h"
@@ -34,11 +35,14 @@ struct shard {
     struct conn *conns; /* list */
     uint32_t conn_count;
     enum ls_state store_state;
+    struct producer
+        *wanting_memory;      /* producers whose socket rests until parked frames have gone */
     struct producer *blocked; /* producers that wait for the store (full disk, in-flight memory) */
     uint64_t next_producer_name;
     uint64_t in_flight;               /* appended by any producer, not yet durable */
     int64_t wall_ns, wall_of_ns;      /* the wall clock, read once per turn: shard_wall_ns */
     uint64_t publish_throttled_total; /* throttlings begun, for metrics */
+    struct log_gate throttle_log, refused_log; /* of all producers, of all connections */
 };
 
 struct broker {

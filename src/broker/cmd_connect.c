@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/conn.h"
+#include "broker/names.h"
 
 enum {
     PROTOCOL_VERSION = 21,    /* the highest that is understood */
@@ -17,6 +18,10 @@ enum {
 static char *clean_version(const char *s)
 {
     char *v = xstrndup(s, CLIENT_VERSION_MAX);
+    if (!name_is_valid_producer(v)) { /* it could not be shown */
+        free(v);
+        return xstrdup("unreadable");
+    }
     for (char *p = v; *p; p++)
         if (*p == ' ')
             *p = '-';

@@ -19,8 +19,11 @@
 
 enum {
     CLOSE_REASON_MAX = 256,
-    KEEP_ALIVE_CHECKS = 3,    /* looks per keep-alive interval: an idle client is pinged in time */
-    OPEN_FILES_RESERVED = 64, /* files the broker itself needs */
+    REFUSALS_PER_SECOND = 5, /* lines in the log */
+    KEEP_ALIVE_CHECKS = 3,   /* looks per keep-alive interval: an idle client is pinged in time */
+    /* Dispatch stops at STREAM_OUTPUT_HIGH, give or take an entry: what is beyond this, and a whole
+     * entry, are answers and receipts that the client does not read. */
+    UNREAD_ANSWERS_MAX = 2 * STREAM_OUTPUT_HIGH,
 };
 
 struct command_entry {
@@ -142,6 +145,14 @@ void conn_close_all(struct shard *s, const char *why)
 
 /* ---- reading ---- */
 
+static void read_again(struct conn *c)
+{
+    if (c->state == CONN_CLOSED || c->shard->broker->stopping)
+        return;
+    c->resumed_ns = shard_now_ns(c->shard);
+    stream_resume(c->stream);
+}
+
 static size_t max_frame(const struct conn *c)
 {
     if (c->state == CONN_HANDSHAKE)
@@ -177,6 +188,14 @@ static void handle_frame(struct conn *c, const struct frame *f)
         handle_command(c, f, type);
 }
 
+/* A client that asks and does not read the answers is not listened to until it does. */
+static void pause_when_unread(struct conn *c)
+{
+    if (stream_output_bytes(c->stream) > UNREAD_ANSWERS_MAX + max_frame(c) &&
+        pause_set_add(&c->pause, REASON_OUTBOUND_BUFFER))
+        stream_pause(c->stream);
+}
+
 static size_t on_bytes(void *ctx, const uint8_t *p, size_t len, size_t *need)
 {
     struct conn *c = ctx;
@@ -193,6 +212,7 @@ static size_t on_bytes(void *ctx, const uint8_t *p, size_t len, size_t *need)
         case FRAME_OK:
             handle_frame(c, &f);
             used += f.frame_len;
+            pause_when_unread(c);
         }
     }
     *need = 0;
@@ -202,6 +222,8 @@ static size_t on_bytes(void *ctx, const uint8_t *p, size_t len, size_t *need)
 static void on_drained(void *ctx)
 {
     struct conn *c = ctx;
+    if (pause_set_remove(&c->pause, REASON_OUTBOUND_BUFFER))
+        read_again(c);
     if (c->state != CONN_CLOSED && c->subscriptions_waiting)
         dispatch_resume_conn(c);
 }
@@ -215,7 +237,8 @@ static const struct stream_ops stream_ops = {
  * PONG is what every client takes for a sign of life. */
 static void keep_alive(struct conn *c, int64_t now_ns, int64_t interval_ns)
 {
-    int64_t silent_ns = now_ns - stream_last_read_ns(c->stream);
+    int64_t heard_ns = stream_last_read_ns(c->stream); /* stands still during a pause */
+    int64_t silent_ns = now_ns - (heard_ns > c->resumed_ns ? heard_ns : c->resumed_ns);
     if (stream_is_paused(c->stream)) {
         conn_send_pong(c);
     } else if (silent_ns >= 2 * interval_ns) {
@@ -262,8 +285,11 @@ void conn_accept(struct shard *s, struct stream *stream)
     struct broker *b = s->broker;
     int64_t most = b->settings->max_connections;
     if (b->stopping || (most > 0 && s->conn_count >= most)) {
-        log_warn("%s: refused: %s", stream_peer(stream),
-                 b->stopping ? "the broker stops" : "brokerMaxConnections is reached");
+        uint32_t kept_back;
+        if (log_gate_open(&s->refused_log, REFUSALS_PER_SECOND, shard_now_ns(s), &kept_back))
+            log_warn("%s: refused: %s (%u lines kept back)", stream_peer(stream),
+                     b->stopping ? "the broker stops" : "brokerMaxConnections is reached",
+                     (unsigned)kept_back);
         stream_close(stream, "refused");
         return;
     }
@@ -299,7 +325,6 @@ void conn_pause_for_producer(struct conn *c)
 
 void conn_resume_for_producer(struct conn *c)
 {
-    if (pause_set_remove_producer(&c->pause) && c->state != CONN_CLOSED &&
-        !c->shard->broker->stopping)
-        stream_resume(c->stream);
+    if (pause_set_remove_producer(&c->pause))
+        read_again(c);
 }

@@ -35,13 +35,14 @@ struct conn {
     struct producer *producers;     /* map by producer_id */
     struct consumer *consumers;     /* map by consumer_id */
     struct producer *last_producer; /* the one that sent last: SENDs come in runs */
-    struct opening *opening;        /* PRODUCERs that wait for their topic (cmd_producer.c) */
+    uint32_t opening_count;
+    struct opening *opening; /* PRODUCERs that wait for their topic (cmd_producer.c) */
     bool ever_opened_producer;
     uint64_t max_producer_id; /* highest id ever opened here: a SEND to one below was closed */
     uint32_t producer_count, consumer_count;
     struct pause_set pause;
     struct timer timer;         /* handshake, then keep-alive */
-    int64_t last_ping_ns;       /* when the broker last said something only to keep it alive */
+    int64_t resumed_ns;         /* when its socket was last read again after a pause */
     uint64_t in_flight;         /* appended, not yet acknowledged */
     bool subscriptions_waiting; /* some consumer here stopped because the output was congested */
 };

@@ -72,6 +72,11 @@ bool name_is_valid_subscription(const char *s)
     return len > 0 && len <= NAME_MAX_LEN && strchr(s, '/') == NULL && is_clean_text(s);
 }
 
+bool name_is_valid_producer(const char *s)
+{
+    return strlen(s) <= NAME_MAX_LEN && is_clean_text(s);
+}
+
 bool name_is_system_topic(const char *local)
 {
     return strncmp(local, "__", 2) == 0;

@@ -13,12 +13,14 @@ struct opening *opening_new(struct conn *c, uint64_t producer_id, uint64_t reque
     o->producer_id = producer_id;
     o->request_id = request_id;
     DL_APPEND(c->opening, o);
+    c->opening_count++;
     return o;
 }
 
 static void forget_conn(struct opening *o)
 {
     DL_DELETE(o->conn->opening, o);
+    o->conn->opening_count--;
     o->conn = NULL;
 }
 

@@ -1,5 +1,6 @@
 /* throttle_log.c - see throttle_log.h. A producer whose window is one message is throttled once a
- * message: so one line a second and producer, with the number kept back. */
+ * message: so a begin and an end a second and producer, and a bound for all of them
+ * together, with the number kept back. */
 #include "broker/throttle_log.h"
 
 #include <inttypes.h>
@@ -8,7 +9,21 @@
 #include "base/log.h"
 #include "base/mono.h"
 
-enum { LINES_PER_SECOND = 2 /* a begin and an end */ };
+enum {
+    LINES_PER_SECOND = 2,         /* of a producer: a begin and an end */
+    LINES_PER_SECOND_IN_ALL = 50, /* thousands may be throttled at a time: a sample tells enough */
+};
+
+static bool may_log(struct producer *p, int64_t now_ns, uint32_t *kept_back)
+{
+    uint32_t of_others;
+    if (!log_gate_open(&p->log_gate, LINES_PER_SECOND, now_ns, kept_back))
+        return false;
+    if (log_gate_open(&p->topic->shard->throttle_log, LINES_PER_SECOND_IN_ALL, now_ns, &of_others))
+        return true;
+    p->log_gate.suppressed = *kept_back + 1;
+    return false;
+}
 
 /* "500 msg/s" / "500 msg/s, 1000000 B/s" / "-" */
 static void put_limit(char *out, size_t cap, const struct tg_limit_spec *s)
@@ -28,7 +43,7 @@ void throttle_log_began(struct producer *p)
 {
     uint32_t kept_back;
     int64_t now_ns = shard_now_ns(p->topic->shard);
-    if (!log_gate_open(&p->log_gate, LINES_PER_SECOND, now_ns, &kept_back))
+    if (!may_log(p, now_ns, &kept_back))
         return;
     const struct topic *t = p->topic;
     const char *scope = p->binding ? p->binding->name : "this broker";
@@ -47,7 +62,7 @@ void throttle_log_ended(struct producer *p)
 {
     uint32_t kept_back;
     int64_t now_ns = shard_now_ns(p->topic->shard);
-    if (!log_gate_open(&p->log_gate, LINES_PER_SECOND, now_ns, &kept_back))
+    if (!may_log(p, now_ns, &kept_back))
         return;
     int64_t lasted_ns = now_ns - p->gate.since_ns;
     log_info("throttle: ends: tenant %s topic %s producer %s client %s after %.3f s "
