@@ -58,7 +58,7 @@ static json_t *waiting_json(const struct producer *p, int64_t now_ns)
     json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
     json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
     json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));
-    json_object_set_new(j, "parkedBytes", json_integer((json_int_t)p->parking.bytes));
+    json_object_set_new(j, "parkedBytes", json_integer((json_int_t)producer_parked_bytes(p)));
     json_object_set_new(j, "connectionPaused", json_boolean(p->pausing));
     return j;
 }
@@ -107,7 +107,7 @@ static json_t *list_waiting(const struct topic *t, struct waiting_sum *sum, int6
         if (sum->since_wall_ns == 0 || p->throttled_wall_ns < sum->since_wall_ns)
             sum->since_wall_ns = p->throttled_wall_ns;
         sum->messages += p->parking.messages;
-        sum->bytes += p->parking.bytes;
+        sum->bytes += producer_parked_bytes(p);
         if (sum->producers++ < WAITING_SHOWN)
             json_array_append_new(list, waiting_json(p, now_ns));
     }

@@ -46,12 +46,11 @@ static void add_producers(struct row *r, const struct topic *t, int64_t now_ns)
     for (const struct producer *p = t->producers; p != NULL; p = p->next) {
         r->producers++;
         r->parked_messages += (double)p->parking.messages;
-        r->parked_bytes += (double)p->parking.bytes;
+        r->parked_bytes += (double)producer_parked_bytes(p);
         if (p->gate.step == GATE_OPEN)
             continue;
-        enum throttle_reason reason = gate_reason(&p->gate);
         r->throttled_producers++;
-        r->throttled_s[reason] += (double)(now_ns - p->gate.since_ns) / (double)MONO_S;
+        r->throttled_s[p->counted_reason] += (double)(now_ns - p->counted_from_ns) / (double)MONO_S;
     }
 }
 
@@ -69,7 +68,8 @@ static void add_topic(struct row *r, const struct topic *t, int64_t now_ns)
     r->storage += (double)t->storage_bytes;
     r->rate_limit_hits += (double)t->rate_limit_hits;
     r->throttlings += (double)t->throttled_times;
-    r->throttled_s[REASON_TOPIC] += (double)t->throttled_ns / (double)MONO_S;
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        r->throttled_s[reason] += (double)t->throttled_ns[reason] / (double)MONO_S;
     add_producers(r, t, now_ns);
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         r->subscriptions++;

@@ -118,9 +118,7 @@ static void save_properties(struct call *c, struct properties_owner *o, json_t *
         json_decref(properties);
         return;
     }
-    json_decref(o->topic->properties);
-    o->topic->properties = properties;
-    topic_save(o->topic, on_saved, c);
+    topic_set_properties(o->topic, properties, on_saved, c);
 }
 
 void topics_properties_set(struct call *c)

@@ -101,7 +101,7 @@ static void put_throttle(json_t *j, const struct producer *p, int64_t now_ns)
     put_int(j, "throttledMillisTotal", gate_throttled_ns(&p->gate, now_ns) / MONO_MS);
     put_int(j, "throttledTimes", (int64_t)p->gate.times);
     put_int(j, "parkedMessages", (int64_t)p->parking.messages);
-    put_int(j, "parkedBytes", (int64_t)p->parking.bytes);
+    put_int(j, "parkedBytes", (int64_t)producer_parked_bytes(p));
 }
 
 static json_t *stats_of_producer(const struct producer *p, int64_t now_ns)
@@ -252,19 +252,21 @@ static json_t *stats_of_subscription(const struct subscription *s, const struct 
 
 static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
 {
-    int64_t throttled = 0, total_ns = t->throttled_ns;
+    int64_t throttled = 0, total_ns = 0;
     uint64_t parked_messages = 0, parked_bytes = 0;
     const struct producer *first = NULL;
     for (struct producer *p = t->producers; p != NULL; p = p->next) {
         parked_messages += p->parking.messages;
-        parked_bytes += p->parking.bytes;
+        parked_bytes += producer_parked_bytes(p);
         if (p->gate.step == GATE_OPEN)
             continue;
         throttled++;
-        total_ns += now_ns - p->gate.since_ns;
+        total_ns += now_ns - p->counted_from_ns;
         if (first == NULL || p->throttled_wall_ns < first->throttled_wall_ns)
             first = p;
     }
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        total_ns += t->throttled_ns[reason];
     put_bool(j, "throttled", throttled > 0);
     put_int(j, "throttledPublishers", throttled);
     if (first != NULL) {

@@ -82,6 +82,7 @@ static void poll_meta(void *ctx)
 static void turn_end(void *ctx)
 {
     struct shard *s = ctx;
+    publish_memory_given_back(s);
     topics_dispatch(s);
     ls_port_submit(s->log);
 }
@@ -320,6 +321,15 @@ static void stop_step(struct timer *t, int64_t now_ns)
     }
 }
 
+/* Or their limits would feed the store during the stop, and it would never be idle. Nobody was
+ * promised anything: their clients send them again. */
+static void drop_what_is_parked(struct shard *s)
+{
+    for (struct topic *t = s->topics; t; t = t->hh.next)
+        for (struct producer *p = t->producers; p; p = p->next)
+            publish_abandon(p);
+}
+
 static void begin_stop(struct mail *m, struct worker *w)
 {
     free(m);
@@ -334,6 +344,7 @@ static void begin_stop(struct mail *m, struct worker *w)
     b->listener = NULL;
     for (struct conn *c = s->conns; c; c = c->hh.next)
         stream_pause(c->stream);
+    drop_what_is_parked(s);
     b->stop_deadline_ns = shard_now_ns(s) + STOP_GRACE_S * MONO_S;
     timer_init(&b->stop_timer, stop_step);
     timer_arm(w, &b->stop_timer, shard_now_ns(s));

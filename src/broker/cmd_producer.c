@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -12,6 +13,8 @@
 #include "broker/opening.h"
 #include "broker/producer.h"
 #include "broker/subscription.h"
+
+enum { INITIAL_SUBSCRIPTION_MAX = 1024 /* it becomes a metadata key and a log field */ };
 
 #define E(name) PULSAR__PROTO__SERVER_ERROR__##name
 
@@ -62,11 +65,10 @@ static void register_producer(struct opening *o, struct topic *t)
                         "Producer with name '%s' is already connected to topic", o->name);
         return;
     }
-    if (old) {
-        if (old->conn != c)
-            conn_send_close_producer(old->conn, old->id);
+    if (old && old->conn != c)
+        producer_send_away(old);
+    else if (old)
         producer_close(old);
-    }
     char *name = o->name ? o->name : make_name(c->shard);
     o->name = NULL;
     struct producer *p = producer_new(c, t, o->producer_id, name);
@@ -124,27 +126,39 @@ static void open_producer(struct conn *c, const Pulsar__Proto__CommandProducer *
     topic_create(c->shard, n, NULL, NULL, on_topic, o);
 }
 
+/* What is wrong with the command by itself; NULL when nothing is. */
+static const char *problem_of(const Pulsar__Proto__CommandProducer *in)
+{
+    const char *sub = in->initial_subscription_name;
+    if (in->producer_name && !name_is_valid_producer(in->producer_name))
+        return "the producer name is too long, or no UTF-8, or has control characters";
+    if (sub && *sub && (strlen(sub) > INITIAL_SUBSCRIPTION_MAX || !name_is_valid_subscription(sub)))
+        return "the initial subscription's name is too long or has characters that are not allowed";
+    if (key_values_bytes(in->metadata, in->n_metadata) > KEY_VALUES_MAX_BYTES)
+        return "the producer's metadata are larger than 16 KiB";
+    if (in->has_producer_access_mode &&
+        in->producer_access_mode != PULSAR__PROTO__PRODUCER_ACCESS_MODE__Shared)
+        return "only the producer access mode Shared is served by this broker";
+    return NULL;
+}
+
 /* What must hold before the topic is looked at; an error was sent when false. */
 static bool check(struct conn *c, const Pulsar__Proto__CommandProducer *in,
                   const struct topic_name *n)
 {
     const struct settings *set = c->shard->broker->settings;
-    bool exists = topic_find(c->shard, n->full) != NULL;
-    if (!n->persistent)
-        conn_send_error(c, in->request_id, E(NotAllowedError),
-                        "non-persistent topics are not served by this broker");
-    else if (in->has_producer_access_mode &&
-             in->producer_access_mode != PULSAR__PROTO__PRODUCER_ACCESS_MODE__Shared)
-        conn_send_error(c, in->request_id, E(NotAllowedError),
-                        "only the producer access mode Shared is served by this broker");
-    else if (c->producer_count >= set->max_producers_per_connection)
+    const char *problem =
+        n->persistent ? problem_of(in) : "non-persistent topics are not served by this broker";
+    if (problem)
+        conn_send_error_text(c, in->request_id, E(NotAllowedError), problem);
+    else if (c->producer_count + c->opening_count >= set->max_producers_per_connection)
         conn_send_error(c, in->request_id, E(NotAllowedError),
                         "a connection may have %" PRId64 " producers",
                         set->max_producers_per_connection);
     else if (registry_partitioned(c->shard->broker->registry, n->full))
         conn_send_error(c, in->request_id, E(NotAllowedError),
                         "%s is a partitioned topic: produce to its partitions", n->full);
-    else if (!exists && !n->partitioned && !set->allow_auto_topic_creation)
+    else if (!topic_may_be_opened(c->shard, n, set->allow_auto_topic_creation))
         conn_send_error(c, in->request_id, E(TopicNotFound), "Topic %s does not exist", n->full);
     else
         return true;
@@ -155,6 +169,11 @@ void cmd_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
 {
     const Pulsar__Proto__CommandProducer *in = cmd->producer;
     struct producer *p = conn_producer(c, in->producer_id);
+    if (p && p->closing) {
+        conn_send_error(c, in->request_id, E(ServiceNotReady),
+                        "Producer is still being closed on the connection");
+        return;
+    }
     if (p && p->epoch >= (in->has_epoch ? in->epoch : 0)) { /* asked twice */
         send_producer_success(c, in->request_id, p);
         return;

@@ -18,8 +18,7 @@
 #define TYPE(name) PULSAR__PROTO__COMMAND_SUBSCRIBE__SUB_TYPE__##name
 
 enum {
-    SUBSCRIPTION_NAME_MAX = 1024,     /* it becomes a metadata key and a log field */
-    PROPERTIES_MAX_BYTES = 16 * 1024, /* of a consumer or a subscription: they stay in memory */
+    SUBSCRIPTION_NAME_MAX = 1024, /* it becomes a metadata key and a log field */
     MADE_UP_NAME_DIGITS = 10,
 };
 
@@ -195,14 +194,6 @@ static void open_consumer(struct conn *c, const Pulsar__Proto__CommandSubscribe 
     topic_create(c->shard, n, NULL, NULL, on_topic, o);
 }
 
-static size_t size_of(Pulsar__Proto__KeyValue *const *kv, size_t n)
-{
-    size_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += strlen(kv[i]->key) + strlen(kv[i]->value);
-    return sum;
-}
-
 /* What is wrong with the command by itself; NULL when nothing is. */
 static const char *problem_of(const Pulsar__Proto__CommandSubscribe *in)
 {
@@ -215,21 +206,11 @@ static const char *problem_of(const Pulsar__Proto__CommandSubscribe *in)
         return "this broker serves the subscription types Exclusive and Shared only";
     if (in->subtype == TYPE(Shared) && in->read_compacted)
         return "read_compacted is for Exclusive subscriptions";
-    if (size_of(in->metadata, in->n_metadata) > PROPERTIES_MAX_BYTES ||
-        size_of(in->subscription_properties, in->n_subscription_properties) > PROPERTIES_MAX_BYTES)
+    if (key_values_bytes(in->metadata, in->n_metadata) > KEY_VALUES_MAX_BYTES ||
+        key_values_bytes(in->subscription_properties, in->n_subscription_properties) >
+            KEY_VALUES_MAX_BYTES)
         return "the properties are larger than 16 KiB";
     return NULL;
-}
-
-/* The topic is there, is a partition that is yet to be made, or may be made. One that has the name
- * of a partition which its partitioned topic does not have is none of these. */
-static bool may_open(struct conn *c, const struct topic_name *n, bool may_make)
-{
-    if (topic_find(c->shard, n->full))
-        return true;
-    struct partitioned *p =
-        n->partitioned ? registry_partitioned(c->shard->broker->registry, n->partitioned) : NULL;
-    return p ? n->partition < p->partitions : may_make;
 }
 
 /* What must hold before the topic is looked at; an error was sent when false. */
@@ -250,7 +231,7 @@ static bool check(struct conn *c, const Pulsar__Proto__CommandSubscribe *in,
     else if (registry_partitioned(c->shard->broker->registry, n->full))
         conn_send_error(c, in->request_id, E(NotAllowedError),
                         "%s is a partitioned topic: subscribe to its partitions", n->full);
-    else if (!may_open(c, n, may_make))
+    else if (!topic_may_be_opened(c->shard, n, may_make))
         conn_send_error(c, in->request_id, E(TopicNotFound), "Topic %s does not exist", n->full);
     else
         return true;

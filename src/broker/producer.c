@@ -42,6 +42,7 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     p->client_version = xstrdup(c->client_version);
     p->connected_wall_ns = shard_wall_ns(c->shard);
     gate_init(&p->gate);
+    p->counted_reason = REASON_COUNT;
     parking_init(&p->parking, &c->shard->broker->budget);
     waiter_init(&p->waiter, 1);
     HASH_ADD(hh, c->producers, id, sizeof p->id, p);
@@ -60,6 +61,15 @@ void producer_free_if_done(struct producer *p)
     free(p->client_version);
     json_decref(p->metadata);
     free(p);
+}
+
+void producer_send_away(struct producer *p)
+{
+    if (p->closing)
+        conn_send_success(p->conn, p->close_request_id);
+    else
+        conn_send_close_producer(p->conn, p->id);
+    producer_close(p);
 }
 
 void producer_close(struct producer *p)

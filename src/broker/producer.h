@@ -21,6 +21,8 @@ struct producer {
     struct producer *prev, *next;                 /* topic->producers */
     struct producer *blocked_prev, *blocked_next; /* shard->blocked */
     bool is_blocked;
+    struct producer *wanting_prev, *wanting_next; /* shard->wanting_memory */
+    bool wants_memory;                            /* paused because the parking budget is used up */
     uint64_t id;
     struct conn *conn; /* NULL: connection lost or closed, in flight being awaited */
     struct topic *topic;
@@ -34,11 +36,13 @@ struct producer {
 
     struct gate gate;
     struct parking parking;
-    struct waiter waiter;      /* in the binding scope's queue */
-    struct scope *binding;     /* the scope it waits at, or NULL */
-    bool pausing;              /* it holds its connection's socket paused */
-    int64_t throttled_wall_ns; /* since when, wall clock */
-    struct log_gate log_gate;  /* begin/end lines */
+    struct waiter waiter;                /* in the binding scope's queue */
+    struct scope *binding;               /* the scope it waits at, or NULL */
+    bool pausing;                        /* it holds its connection's socket paused */
+    int64_t throttled_wall_ns;           /* since when, wall clock */
+    enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
+    int64_t counted_from_ns;             /* what is before it is in topic->throttled_ns */
+    struct log_gate log_gate;            /* begin/end lines */
 
     uint64_t in_flight; /* appended, not yet durable */
     bool closing;       /* CLOSE_PRODUCER waits for in_flight == 0 */
@@ -52,6 +56,9 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
 /* It is gone for its client: parked frames are dropped, it leaves queues and the connection's map;
  * freed when nothing is in flight. */
 void producer_close(struct producer *p);
+/* The same, by the broker: with the word that its client waits for (SUCCESS where it asked to close
+ * it), or CLOSE_PRODUCER. */
+void producer_send_away(struct producer *p);
 /* Private to producer.c and publish.c: frees it when it is closed and nothing is in flight. */
 void producer_free_if_done(struct producer *p);
 struct producer *conn_producer(struct conn *c, uint64_t id);
@@ -62,6 +69,12 @@ struct producer *topic_producer_by_name(struct topic *t, const char *name);
 
 /* Limits count metadata plus payload, as Pulsar does; the body has the metadata's size in front. */
 enum { PUBLISH_SIZE_FIELD = 4 };
+
+/* What is parked, as limits count it. */
+static inline uint64_t producer_parked_bytes(const struct producer *p)
+{
+    return p->parking.bytes - PUBLISH_SIZE_FIELD * p->parking.frames;
+}
 
 struct publish {
     uint64_t sequence_id, highest_sequence_id;
@@ -82,6 +95,9 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
 /* The topic goes before the store has reported all (it failed, or the stop was cut short): their
  * producers, gone already, are let go. */
 void publish_forget_in_flight(struct topic *t);
+/* Parked frames have gone since the last call, perhaps: those who are paused only because the
+ * memory for them was used up go on. Once per turn. */
+void publish_memory_given_back(struct shard *s);
 /* The store has room again: those who wait for it go on. */
 void publish_store_has_room(struct shard *s);
 /* A limit of the topic was changed or removed. */

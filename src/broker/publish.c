@@ -67,12 +67,13 @@ static struct in_flight ring_pop(struct topic *t)
 
 /* ---- append ---- */
 
-/* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now. */
+/* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now, or
+ * others wait for it, and only the first of them may try. */
 static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish *m, int64_t now_ns)
 {
     struct topic *t = p->topic;
     struct shard *s = t->shard;
-    if (s->store_state != LS_OK)
+    if (s->store_state != LS_OK || (s->blocked && s->blocked != p))
         return TG_EBUSY;
     struct ls_body body = {.part = {m->body}, .len = {m->len}, .crc = m->crc};
     enum tg_err e =
@@ -93,6 +94,33 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
 
 /* ---- the gate ---- */
 
+static bool budget_is_used_up(const struct shard *s)
+{
+    const struct budget *b = &s->broker->budget;
+    return budget_used(b, BUDGET_PARKED) >= b->share_bytes[BUDGET_PARKED];
+}
+
+/* Whoever is paused because the memory of all is used up, not his own allowance, is noted: what
+ * others give back lets him go on, long before his own turn may come. */
+static void pause_socket(struct producer *p)
+{
+    struct shard *s = p->topic->shard;
+    p->pausing = true;
+    conn_pause_for_producer(p->conn);
+    p->wants_memory = budget_is_used_up(s);
+    if (p->wants_memory)
+        DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
+}
+
+static void resume_socket(struct producer *p)
+{
+    p->pausing = false;
+    conn_resume_for_producer(p->conn);
+    if (p->wants_memory)
+        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    p->wants_memory = false;
+}
+
 static void act(struct producer *p, enum gate_action a)
 {
     switch (a) {
@@ -105,13 +133,11 @@ static void act(struct producer *p, enum gate_action a)
         throttle_log_began(p);
         break;
     case GATE_PAUSE_SOCKET:
-        p->pausing = true;
-        conn_pause_for_producer(p->conn);
+        pause_socket(p);
         break;
     case GATE_RESUME_SOCKET:
     case GATE_RESUME_AND_END:
-        p->pausing = false;
-        conn_resume_for_producer(p->conn);
+        resume_socket(p);
         if (a == GATE_RESUME_SOCKET)
             break;
         /* fall through */
@@ -121,20 +147,44 @@ static void act(struct producer *p, enum gate_action a)
     }
 }
 
+/* Throttled time is counted under the reason that was there while it passed. */
+static void count_throttled(struct producer *p, int64_t now_ns)
+{
+    enum throttle_reason r = gate_reason(&p->gate); /* none exactly while the gate is open */
+    if (r == p->counted_reason)
+        return;
+    if (p->counted_reason != REASON_COUNT)
+        p->topic->throttled_ns[p->counted_reason] += now_ns - p->counted_from_ns;
+    p->counted_reason = r;
+    p->counted_from_ns = now_ns;
+}
+
 static void advance(struct producer *p, int64_t now_ns)
 {
-    for (;;) { /* a move may make the next one due: OPEN -> PARK -> PAUSE */
-        int64_t before_ns = p->gate.throttled_ns;
+    enum gate_action a;
+    count_throttled(p, now_ns);
+    do { /* a move may make the next one due: OPEN -> PARK -> PAUSE */
         struct gate_facts f = {
             .parked = p->parking.frames > 0,
             .parking_full = parking_full(&p->parking),
-            .parking_low = parking_low(&p->parking),
+            .parking_low = parking_low(&p->parking) || p->wants_memory,
         };
-        enum gate_action a = gate_advance(&p->gate, f, now_ns);
-        p->topic->throttled_ns += p->gate.throttled_ns - before_ns;
-        if (a == GATE_NOTHING)
-            return;
+        a = gate_advance(&p->gate, f, now_ns);
         act(p, a);
+    } while (a != GATE_NOTHING);
+}
+
+/* An eighth must be free: or each frame that is granted would let one socket be read for one. */
+void publish_memory_given_back(struct shard *s)
+{
+    const struct budget *b = &s->broker->budget;
+    int64_t share = b->share_bytes[BUDGET_PARKED];
+    if (!s->wanting_memory || budget_used(b, BUDGET_PARKED) > share - share / 8)
+        return;
+    struct producer *p, *next;
+    DL_FOREACH_SAFE2(s->wanting_memory, p, next, wanting_next)
+    {
+        advance(p, shard_now_ns(s));
     }
 }
 
@@ -292,34 +342,27 @@ void publish_limit_changed(struct topic *t)
 
 /* ---- the store ---- */
 
-/* Sends what is parked as long as the store takes it and no scope binds. */
-static void go_on(struct producer *p, int64_t now_ns)
+/* The next frame of the first in line. False: the store takes nothing more. */
+static bool serve_first(struct shard *s, int64_t now_ns)
 {
+    struct producer *p = s->blocked;
+    struct scope *scope = waitq_must_wait(&p->topic->path, NULL, now_ns);
+    if (!scope && append_parked(p, now_ns) != TG_OK)
+        return false;
     stop_waiting_for_store(p);
-    while (parking_head(&p->parking)) {
-        struct scope *s = waitq_must_wait(&p->topic->path, NULL, now_ns);
-        if (s) {
-            wait_at(p, s, now_ns);
-            break;
-        }
-        if (append_parked(p, now_ns) != TG_OK) {
-            wait_for_store(p);
-            break;
-        }
-    }
+    if (scope)
+        wait_at(p, scope, now_ns);
+    else if (parking_head(&p->parking))
+        wait_for_store(p); /* at the end of the line */
     advance(p, now_ns);
+    return true;
 }
 
 void publish_store_has_room(struct shard *s)
 {
     int64_t now_ns = shard_now_ns(s);
-    struct producer *last = s->blocked ? s->blocked->blocked_prev : NULL;
-    while (s->blocked) { /* each once: whoever blocks again goes to the end */
-        struct producer *p = s->blocked;
-        go_on(p, now_ns);
-        if (p == last || s->store_state != LS_OK || (p->is_blocked && s->blocked == p))
-            break;
-    }
+    while (s->blocked && s->store_state == LS_OK && serve_first(s, now_ns))
+        ;
 }
 
 static void send_receipt(struct producer *p, const struct in_flight *f, uint64_t ledger,
@@ -332,12 +375,6 @@ static void send_receipt(struct producer *p, const struct in_flight *f, uint64_t
     stream_commit(c->stream, command_write_receipt(out, p->id, f->sequence_id,
                                                    f->highest_sequence_id, ledger, entry));
     p->receipts++;
-}
-
-static void finish_close(struct producer *p)
-{
-    conn_send_success(p->conn, p->close_request_id);
-    producer_close(p);
 }
 
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
@@ -356,7 +393,7 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
         p->conn->in_flight--;
         send_receipt(p, &f, t->ledger, entry);
         if (p->closing && p->in_flight == 0)
-            finish_close(p);
+            producer_send_away(p);
     } else {
         producer_free_if_done(p);
     }

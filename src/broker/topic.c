@@ -119,6 +119,15 @@ static TG_MUSTCHECK enum tg_err may_create(struct shard *s, const struct topic_n
     return TG_OK;
 }
 
+bool topic_may_be_opened(struct shard *s, const struct topic_name *n, bool may_make)
+{
+    if (topic_find(s, n->full))
+        return true;
+    struct partitioned *p =
+        n->partitioned ? registry_partitioned(s->broker->registry, n->partitioned) : NULL;
+    return p ? n->partition < p->partitions : may_make;
+}
+
 void topic_create(struct shard *s, const struct topic_name *n, json_t *properties, bool *existed,
                   topic_done done, void *ctx)
 {
@@ -162,8 +171,8 @@ json_t *topic_row(const struct topic *t)
                             (json_int_t)(t->created_wall_ns / MONO_MS));
     if (t->properties)
         json_object_set(row, "properties", t->properties);
-    if (t->publish_rate.present)
-        json_object_set_new(row, "publishRate", rate_policy_to_json(&t->publish_rate));
+    if (t->row_rate.present)
+        json_object_set_new(row, "publishRate", rate_policy_to_json(&t->row_rate));
     return row;
 }
 
@@ -183,7 +192,7 @@ enum tg_err topic_restore(struct shard *s, const struct topic_name *n, const jso
     t->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));
     t->created_wall_ns = json_integer_value(json_object_get(row, "created")) * MONO_MS;
     t->properties = json_incref(json_object_get(row, "properties"));
-    t->publish_rate = policy;
+    t->publish_rate = t->row_rate = policy;
     uint64_t last = ls_last_entry(s->broker->ledgers, t->ledger);
     t->next_entry = last == LS_NO_ENTRY ? 0 : last + 1;
     t->durable_end = t->next_entry;
@@ -240,21 +249,28 @@ void topic_apply_policies(struct topic *t)
         publish_limit_changed(t);
 }
 
+/* Rows are written in the order of the changes, each with all changes before it; so what the last
+ * one that succeeded says is what is in the store, and that is in force. A change that failed is
+ * taken back unless a later one has taken its place. */
 struct rate_change {
+    struct rate_policy policy;
+    uint64_t number;
     struct topic *topic;
-    struct rate_policy before;
     topic_done done;
     void *ctx;
 };
 
-static void on_rate_saved(void *ctx, struct topic *t, enum tg_err e)
+static void on_rate_saved(void *ctx, struct topic *gone_or_not, enum tg_err e)
 {
     struct rate_change *c = ctx;
-    if (e)
-        c->topic->publish_rate = c->before;
-    else
+    struct topic *t = c->topic;
+    if (!e) {
+        t->publish_rate = c->policy;
         topic_apply_policies(t);
-    c->done(c->ctx, t, e);
+    } else if (t->row_rate_changes == c->number) {
+        t->row_rate = t->publish_rate;
+    }
+    c->done(c->ctx, gone_or_not, e);
     free(c);
 }
 
@@ -262,12 +278,46 @@ void topic_set_publish_rate(struct topic *t, const struct rate_policy *p, topic_
                             void *ctx)
 {
     struct rate_change *c = xcalloc(1, sizeof *c);
+    if (p)
+        c->policy = *p;
+    c->number = ++t->row_rate_changes;
     c->topic = t;
-    c->before = t->publish_rate;
     c->done = done;
     c->ctx = ctx;
-    t->publish_rate = p ? *p : (struct rate_policy){0};
+    t->row_rate = c->policy;
     topic_save(t, on_rate_saved, c);
+}
+
+struct properties_change {
+    struct topic *topic;
+    json_t *before, *after;
+    topic_done done;
+    void *ctx;
+};
+
+static void on_properties_saved(void *ctx, struct topic *gone_or_not, enum tg_err e)
+{
+    struct properties_change *c = ctx;
+    if (e && c->topic->properties == c->after) { /* else a later change has taken its place */
+        c->topic->properties = json_incref(c->before);
+        json_decref(c->after);
+    }
+    json_decref(c->before);
+    json_decref(c->after);
+    c->done(c->ctx, gone_or_not, e);
+    free(c);
+}
+
+void topic_set_properties(struct topic *t, json_t *properties, topic_done done, void *ctx)
+{
+    struct properties_change *c = xcalloc(1, sizeof *c);
+    c->topic = t;
+    c->before = t->properties;
+    c->after = json_incref(properties);
+    c->done = done;
+    c->ctx = ctx;
+    t->properties = properties;
+    topic_save(t, on_properties_saved, c);
 }
 
 /* ---- dispatch and trimming ---- */
@@ -324,10 +374,8 @@ bool topic_is_active(const struct topic *t)
 
 void topic_disconnect_all(struct topic *t)
 {
-    while (t->producers) {
-        conn_send_close_producer(t->producers->conn, t->producers->id);
-        producer_close(t->producers);
-    }
+    while (t->producers)
+        producer_send_away(t->producers);
     for (struct subscription *s = t->subscriptions; s; s = s->hh.next) {
         while (s->consumers) {
             conn_send_close_consumer(s->consumers->conn, s->consumers->id);

@@ -15,6 +15,7 @@
 #include "broker/names.h"
 #include "quota/path.h"
 #include "quota/policy.h"
+#include "throttle/reason.h"
 #include "throttle/waitq.h"
 
 struct message_counts;
@@ -61,7 +62,9 @@ struct topic {
     uint32_t ring_cap, ring_head, ring_len;
 
     /* the publish limit */
-    struct rate_policy publish_rate; /* its own policy */
+    struct rate_policy publish_rate; /* its own policy: what is durable, and in force */
+    struct rate_policy row_rate;     /* what the next row says; differs while a change is written */
+    uint64_t row_rate_changes;
     struct scope scope;
     struct path path;
     struct waitq waiters;
@@ -76,9 +79,9 @@ struct topic {
     struct tg_meter msgs_out, bytes_out;
     uint64_t storage_bytes; /* appended since the start: for averages */
     int64_t last_publish_wall_ns;
-    uint64_t throttled_times; /* periods begun by any of its producers */
-    int64_t throttled_ns;     /* closed periods, summed over its producers */
-    uint64_t rate_limit_hits; /* frames that found a bucket empty */
+    uint64_t throttled_times;           /* periods begun by any of its producers */
+    int64_t throttled_ns[REASON_COUNT]; /* summed over its producers, up to their counted_from_ns */
+    uint64_t rate_limit_hits;           /* frames that found a bucket empty */
 };
 
 /* The topic, if it exists (any state). */
@@ -100,6 +103,8 @@ void topic_save(struct topic *t, topic_done done, void *ctx);
 /* Works out the limit that applies (own policy, namespace's, broker's) and puts it in force for
  * those who wait too. */
 void topic_apply_policies(struct topic *t);
+/* Takes <properties> (NULL: none); they are put back when they can't be written. */
+void topic_set_properties(struct topic *t, json_t *properties, topic_done done, void *ctx);
 /* NULL removes the own policy; durable first. */
 void topic_set_publish_rate(struct topic *t, const struct rate_policy *p, topic_done done,
                             void *ctx);
@@ -113,6 +118,9 @@ void topics_dispatch(struct shard *s);
 /* Gives the store leave to forget what no subscription needs any more (subscription.c calls it when
  * a mark-delete position moved). */
 void topic_trim(struct topic *t);
+/* May a client of this name come in: it exists, or is a partition that is yet to be made, or any
+ * topic may be made? A partition that its partitioned topic does not have is none of these. */
+bool topic_may_be_opened(struct shard *s, const struct topic_name *n, bool may_make);
 /* Sends all producers and consumers away (CLOSE_*): deletion, unload. */
 void topic_disconnect_all(struct topic *t);
 void topic_free(struct topic *t);

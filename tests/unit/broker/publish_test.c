@@ -1,0 +1,605 @@
+/* publish.c and what ends a producer: order, receipts, a store that takes nothing, limits that
+ * change while somebody waits, and what becomes of a paused socket. */
+#include "broker_fixture.h"
+
+/* ---- limits ---- */
+
+static void test_parked_frames_are_stored_in_order_when_the_limit_goes(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    send_run(&c, 1, 1, 300);
+    client_sync(&c);
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.parked, 299);
+    assert_int_equal(l.appended, 1);
+    assert_int_equal(l.step, GATE_PARK);
+    assert_int_equal(l.reason, REASON_TOPIC);
+    make_durable(w, 299);
+    remove_rate(w, TOPIC);
+    expect_receipts(&c, 1, 1, 300);
+    l = look_at(w, TOPIC);
+    assert_int_equal(l.parked, 0);
+    assert_int_equal(l.budget_parked, 0);
+    assert_int_equal(l.step, GATE_OPEN);
+    assert_int_equal(l.reason, REASON_COUNT);
+    client_close(&c);
+}
+
+static void test_a_frame_does_not_overtake_those_parked_before_it(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    client_send(&c, 1, 1, 1);
+    client_sync(&c);
+    remove_rate(w, TOPIC); /* the queue runs empty next turn; the next frames may come before */
+    send_run(&c, 1, 2, 50);
+    make_durable(w, 49);
+    expect_receipts(&c, 1, 1, 50);
+    client_close(&c);
+}
+
+static void test_a_newcomer_waits_behind_those_in_line(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    open_producer(&c, TOPIC, 2);
+    client_send(&c, 1, 1, 1);
+    client_send(&c, 2, 0, 1);
+    client_sync(&c);
+    assert_int_equal(look_at(w, TOPIC).parked, 2);
+    make_durable(w, 2);
+    remove_rate(w, TOPIC);
+    expect_receipts(&c, 1, 1, 2);
+    expect_receipts(&c, 2, 0, 1);
+    client_close(&c);
+}
+
+static void test_a_limit_removed_while_its_producer_is_paused_lets_the_socket_be_read(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_one_an_hour(w, TOPIC);
+    make_durable(w, 20);
+    send_run(&c, 1, 0, 20);
+    expect_receipts(&c, 1, 0, 1);
+    struct look l = wait_for(w, TOPIC, 2, true); /* the second did not fit: it ends the reading */
+    assert_int_equal(l.step, GATE_PAUSE);
+    assert_int_equal(l.pausing, 1);
+    remove_rate(w, TOPIC);
+    expect_receipts(&c, 1, 1, 20);
+    l = wait_for(w, TOPIC, 0, false);
+    assert_int_equal(l.pausing, 0);
+    client_sync(&c);
+    client_close(&c);
+}
+
+static void test_the_socket_is_read_again_exactly_when_the_last_reason_is_gone(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    open_in_debt(w, &c, OTHER_TOPIC, 2);
+    send_run(&c, 1, 1, 10);
+    send_run(&c, 2, 1, 10);
+    client_sync(&c);
+    make_durable(w, 100);
+    set_one_an_hour(w, TOPIC);
+    set_one_an_hour(w, OTHER_TOPIC);
+    assert_int_equal(wait_for(w, TOPIC, 9, true).pausing, 2);
+    remove_rate(w, TOPIC);
+    expect_receipts(&c, 1, 1, 10);
+    assert_int_equal(wait_for(w, TOPIC, 0, true).pausing, 1);
+    remove_rate(w, OTHER_TOPIC);
+    expect_receipts(&c, 2, 1, 10);
+    assert_int_equal(wait_for(w, OTHER_TOPIC, 0, false).pausing, 0);
+    client_close(&c);
+}
+
+static void take_budget(struct world *w, void *arg)
+{
+    struct budget *b = &w->broker.budget;
+    int64_t share = b->share_bytes[BUDGET_PARKED];
+    if (*(bool *)arg)
+        budget_force(b, BUDGET_PARKED, share);
+    else
+        budget_give(b, BUDGET_PARKED, share);
+}
+
+static void test_who_is_paused_for_want_of_memory_goes_on_when_others_give_it_back(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    bool take = true;
+    on_worker(w, take_budget, &take);
+    client_send(&c, 1, 1, 1);
+    wait_for(w, TOPIC, 1, true);
+    take = false;
+    on_worker(w, take_budget, &take);
+    struct look l = wait_for(w, TOPIC, 1, false);
+    assert_int_equal(l.step, GATE_PARK);
+    client_sync(&c);
+    client_close(&c);
+}
+
+/* ---- the store ---- */
+
+static void test_a_busy_store_is_waited_for_in_order(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    uint32_t room = 2;
+    on_worker(w, put_room, &room);
+    send_run(&c, 1, 0, 10);
+    client_sync(&c);
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.appended, 2);
+    assert_int_equal(l.parked, 8);
+    assert_int_equal(l.reason, REASON_PUBLISH_BUFFER);
+    make_durable(w, 1);
+    expect_receipts(&c, 1, 0, 1);
+    wait_for(w, TOPIC, 7, false);
+    make_durable(w, 9);
+    expect_receipts(&c, 1, 1, 10);
+    assert_int_equal(wait_for(w, TOPIC, 0, false).step, GATE_OPEN);
+    client_close(&c);
+}
+
+static void test_producers_that_wait_for_the_store_take_turns(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    open_producer(&c, TOPIC, 2);
+    uint32_t room = 1;
+    on_worker(w, put_room, &room);
+    send_run(&c, 1, 0, 4);
+    send_run(&c, 2, 0, 4);
+    client_sync(&c);
+    make_durable(w, 3);
+    expect_receipts(&c, 1, 0, 2);
+    expect_receipts(&c, 2, 0, 1);
+    make_durable(w, 5);
+    for (int i = 0; i < 5; i++)
+        client_expect(&c, T(SEND_RECEIPT));
+    wait_for(w, TOPIC, 0, false);
+    client_close(&c);
+}
+
+static void test_a_full_store_is_a_reason_to_wait_and_no_error(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    enum ls_state s = LS_FULL;
+    on_worker(w, put_state, &s);
+    client_sync(&c);
+    send_run(&c, 1, 0, 5);
+    client_sync(&c);
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.parked, 5);
+    assert_int_equal(l.appended, 0);
+    assert_int_equal(l.reason, REASON_STORAGE_FULL);
+    make_durable(w, 5);
+    s = LS_OK;
+    on_worker(w, put_state, &s);
+    expect_receipts(&c, 1, 0, 5);
+    assert_int_equal(look_at(w, TOPIC).step, GATE_OPEN);
+    client_close(&c);
+}
+
+static void test_a_full_store_and_a_limit_are_waited_for_one_after_the_other(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    send_run(&c, 1, 1, 6);
+    client_sync(&c);
+    enum ls_state s = LS_FULL;
+    on_worker(w, put_state, &s);
+    client_sync(&c);
+    remove_rate(w, TOPIC); /* granted now, but the store takes nothing */
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while (look_at(w, TOPIC).reason != REASON_STORAGE_FULL)
+        assert_true(mono_now_ns() < end_ns);
+    s = LS_OK;
+    on_worker(w, put_state, &s);
+    make_durable(w, 5);
+    expect_receipts(&c, 1, 1, 6);
+    assert_int_equal(wait_for(w, TOPIC, 0, false).step, GATE_OPEN);
+    client_close(&c);
+}
+
+/* ---- ends ---- */
+
+static void test_close_drops_what_is_parked_and_waits_for_what_is_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_rate(w, TOPIC, 1000, MONO_S);
+    client_send(&c, 1, 0, HUGE_BATCH);
+    send_run(&c, 1, 1, 5);
+    ask_close(&c, 1, 77);
+    client_sync(&c);
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.parked, 0);
+    assert_int_equal(l.in_flight, 1);
+    make_durable(w, 10);
+    expect_receipts(&c, 1, 0, 1);
+    assert_int_equal(client_expect(&c, T(SUCCESS))->success->request_id, 77);
+    l = look_at(w, TOPIC);
+    assert_int_equal(l.producers, 0);
+    assert_int_equal(l.appended, 1);
+    assert_int_equal(l.budget_parked, 0);
+    client_close(&c);
+}
+
+static void test_a_producer_asked_for_while_it_closes_is_told_to_come_again(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    client_send(&c, 1, 0, 1);
+    ask_close(&c, 1, 77);
+    ask_producer(&c, TOPIC, 1, NULL, 0);
+    ask_producer(&c, TOPIC, 1, NULL, 5);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(client_expect(&c, T(ERROR))->error->error,
+                         PULSAR__PROTO__SERVER_ERROR__ServiceNotReady);
+    make_durable(w, 10);
+    expect_receipts(&c, 1, 0, 1);
+    client_expect(&c, T(SUCCESS));
+    open_producer(&c, TOPIC, 1);
+    client_close(&c);
+}
+
+static void send_all_away(struct world *w, void *arg)
+{
+    topic_disconnect_all(topic_find(&w->broker.shard[0], arg));
+}
+
+static void test_a_close_that_was_asked_for_is_answered_though_the_topic_goes(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    char topic[] = TOPIC;
+    open_producer(&c, TOPIC, 1);
+    client_send(&c, 1, 0, 1);
+    ask_close(&c, 1, 77);
+    client_sync(&c);
+    on_worker(w, send_all_away, topic);
+    assert_int_equal(client_expect(&c, T(SUCCESS))->success->request_id, 77);
+    client_close(&c);
+}
+
+static void wait_for_conns(struct world *w, uint32_t n)
+{
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while (look_at(w, TOPIC).conns != n)
+        assert_true(mono_now_ns() < end_ns);
+}
+
+static void test_a_connection_lost_drops_what_is_parked_and_keeps_what_is_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_rate(w, TOPIC, 1000, MONO_S);
+    client_send(&c, 1, 0, HUGE_BATCH);
+    send_run(&c, 1, 1, 5);
+    client_sync(&c);
+    client_close(&c);
+    wait_for_conns(w, 0);
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.producers, 0);
+    assert_int_equal(l.budget_parked, 0);
+    assert_int_equal(l.shard_in_flight, 1);
+    remove_rate(w, TOPIC);
+    make_durable(w, 10);
+    c = client_open(w);
+    client_sync(&c);
+    l = look_at(w, TOPIC);
+    assert_int_equal(l.durable_end, 1);
+    assert_int_equal(l.appended, 1);
+    assert_int_equal(l.shard_in_flight, 0);
+    client_close(&c);
+}
+
+static void test_a_paused_connection_that_is_lost_is_noticed(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_one_an_hour(w, TOPIC);
+    send_run(&c, 1, 0, 20);
+    wait_for(w, TOPIC, 2, true);
+    client_close(&c);
+    wait_for_conns(w, 0);
+    assert_int_equal(look_at(w, TOPIC).budget_parked, 0);
+}
+
+static void on_deleted(void *ctx, struct topic *t, enum tg_err e)
+{
+    (void)t;
+    assert_int_equal(e, TG_OK);
+    sem_post(ctx);
+}
+
+struct deletion_asked {
+    const char *topic;
+    sem_t done;
+};
+
+static void delete_now(struct world *w, void *arg)
+{
+    struct deletion_asked *d = arg;
+    topic_delete(topic_find(&w->broker.shard[0], d->topic), true, on_deleted, &d->done);
+}
+
+static void test_a_topic_deleted_with_frames_parked_and_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    struct deletion_asked d = {.topic = TOPIC};
+    sem_init(&d.done, 0, 0);
+    open_producer(&c, TOPIC, 1);
+    set_rate(w, TOPIC, 1000, MONO_S);
+    client_send(&c, 1, 0, HUGE_BATCH);
+    send_run(&c, 1, 1, 5);
+    client_sync(&c);
+    on_worker(w, delete_now, &d);
+    client_expect(&c, T(CLOSE_PRODUCER));
+    wait_sem(&d.done);
+    sem_destroy(&d.done);
+    assert_true(look_at(w, TOPIC).there); /* until what is in flight has come back */
+    make_durable(w, 10);
+    client_sync(&c);
+    struct look l = look_at(w, TOPIC);
+    assert_false(l.there);
+    assert_int_equal(l.budget_parked, 0);
+    send_run(&c, 1, 1, 5); /* on their way when it went */
+    client_sync(&c);
+    open_producer(&c, TOPIC, 1);
+    client_close(&c);
+}
+
+static void test_a_registration_with_a_higher_epoch_takes_the_place_of_the_old(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    ask_producer(&c, TOPIC, 1, "name", 0);
+    client_expect(&c, T(PRODUCER_SUCCESS));
+    set_one_an_hour(w, TOPIC);
+    client_send(&c, 1, 0, 1);
+    client_send(&c, 1, 1, 1);
+    client_sync(&c);
+    ask_producer(&c, TOPIC, 1, "name", 1);
+    client_expect(&c, T(PRODUCER_SUCCESS));
+    struct look l = look_at(w, TOPIC);
+    assert_int_equal(l.producers, 1);
+    assert_int_equal(l.parked, 0);
+    ask_producer(&c, TOPIC, 2, "name", 7);
+    assert_int_equal(client_expect(&c, T(ERROR))->error->error,
+                     PULSAR__PROTO__SERVER_ERROR__ProducerBusy);
+    client_close(&c);
+}
+
+/* ---- the connection ---- */
+
+static void age_and_look_alive(struct world *w, void *arg)
+{
+    struct conn *c = w->broker.shard[0].conns;
+    (void)arg;
+    c->stream->last_read_ns -= 3600 * MONO_S; /* the pause was as long */
+    topic_find(&w->broker.shard[0], TOPIC)->publish_rate.present = false;
+    topic_apply_policies(topic_find(&w->broker.shard[0], TOPIC));
+    while (stream_is_paused(c->stream)) /* what the topic's timer does next turn */
+        publish_timer_fired(&topic_find(&w->broker.shard[0], TOPIC)->wait_timer,
+                            shard_now_ns(c->shard));
+    c->timer.fire(&c->timer, shard_now_ns(c->shard));
+}
+
+static void test_a_connection_is_not_taken_for_dead_after_a_long_pause(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_one_an_hour(w, TOPIC);
+    make_durable(w, 20);
+    send_run(&c, 1, 0, 20);
+    expect_receipts(&c, 1, 0, 1);
+    wait_for(w, TOPIC, 2, true);
+    on_worker(w, age_and_look_alive, NULL);
+    expect_receipts(&c, 1, 1, 20);
+    client_sync(&c);
+    client_close(&c);
+}
+
+static void fire_timer(struct world *w, void *arg)
+{
+    struct conn *c = w->broker.shard[0].conns;
+    (void)arg;
+    c->timer.fire(&c->timer, shard_now_ns(c->shard));
+}
+
+static void test_a_paused_client_is_sent_signs_of_life(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_one_an_hour(w, TOPIC);
+    make_durable(w, 1);
+    send_run(&c, 1, 0, 20);
+    expect_receipts(&c, 1, 0, 1);
+    wait_for(w, TOPIC, 2, true);
+    on_worker(w, fire_timer, NULL);
+    client_expect(&c, T(PONG));
+    client_close(&c);
+}
+
+static void test_a_client_that_does_not_read_its_answers_is_not_listened_to(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    struct timeval moment = {.tv_usec = 300000};
+    uint8_t ping[] = {0, 0, 0, 9, 0, 0, 0, 5, 0x08, 18, 0x92, 0x01, 0};
+    enum { MANY = 4096 };
+    uint8_t *run = xmalloc(sizeof ping * MANY);
+    for (int i = 0; i < MANY; i++)
+        memcpy(run + i * sizeof ping, ping, sizeof ping);
+    setsockopt(c.fd, SOL_SOCKET, SO_SNDTIMEO, &moment, sizeof moment);
+    size_t all = sizeof ping * MANY, written = 0;
+    for (ssize_t n; (n = send(c.fd, run + written % all, all - written % all, MSG_NOSIGNAL)) > 0;) {
+        written += (size_t)n;
+        assert_true(written < 512 << 20);
+    }
+    free(run);
+    assert_true(look_at(w, TOPIC).outbound);
+    for (size_t i = 0; i < written / sizeof ping; i++)
+        client_expect(&c, T(PONG));
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while (look_at(w, TOPIC).outbound)
+        assert_true(mono_now_ns() < end_ns);
+    client_close(&c);
+}
+
+static void allow_two_producers(struct world *w, void *arg)
+{
+    (void)arg;
+    w->settings.max_producers_per_connection = 2;
+}
+
+static void test_producers_being_opened_count_as_producers(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    on_worker(w, allow_two_producers, NULL);
+    for (uint64_t id = 1; id <= 5; id++)
+        ask_producer(&c, TOPIC, id, NULL, 0);
+    int opened = 0;
+    for (int i = 0; i < 5; i++)
+        opened += client_read(&c)->type == T(PRODUCER_SUCCESS);
+    assert_int_equal(opened, 2);
+    client_close(&c);
+}
+
+static void expect_refusal(struct client *c, const char *name, const char *subscription)
+{
+    Pulsar__Proto__BaseCommand cmd = PULSAR__PROTO__BASE_COMMAND__INIT;
+    Pulsar__Proto__CommandProducer in = PULSAR__PROTO__COMMAND_PRODUCER__INIT;
+    cmd.type = T(PRODUCER);
+    cmd.producer = &in;
+    in.topic = writable(TOPIC);
+    in.producer_id = 9;
+    in.producer_name = writable(name);
+    in.initial_subscription_name = writable(subscription);
+    client_command(c, &cmd);
+    assert_int_equal(client_expect(c, T(ERROR))->error->error,
+                     PULSAR__PROTO__SERVER_ERROR__NotAllowedError);
+}
+
+static void test_names_that_could_not_be_shown_or_stored_are_refused(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    expect_refusal(&c, "\xff", "");
+    expect_refusal(&c, "two\nlines", "");
+    expect_refusal(&c, "", "two\nlines");
+    expect_refusal(&c, "", "a/b");
+    client_sync(&c);
+    client_close(&c);
+}
+
+static void test_a_stop_stores_nothing_that_was_parked(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    set_rate(w, TOPIC, 1000, MONO_S);
+    client_send(&c, 1, 0, HUGE_BATCH);
+    send_run(&c, 1, 1, 100);
+    client_sync(&c);
+    assert_int_equal(look_at(w, TOPIC).parked, 99);
+    broker_stop(&w->broker);
+    w->stopped = true;
+    remove_rate(w, TOPIC);
+    make_durable(w, 1);
+    expect_receipts(&c, 1, 0, 1);
+    assert_null(client_read(&c));
+    assert_int_equal(w->store.appended, 1);
+    client_close(&c);
+}
+
+static void take_throttled(struct world *w, void *arg)
+{
+    memcpy(arg, topic_find(&w->broker.shard[0], TOPIC)->throttled_ns,
+           sizeof(int64_t[REASON_COUNT]));
+}
+
+static void test_throttled_time_is_counted_under_its_own_reason(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    int64_t throttled_ns[REASON_COUNT];
+    open_in_debt(w, &c, TOPIC, 1);
+    client_send(&c, 1, 1, 1);
+    client_sync(&c);
+    enum ls_state s = LS_FULL;
+    on_worker(w, put_state, &s);
+    client_sync(&c);
+    on_worker(w, take_throttled, throttled_ns);
+    assert_int_equal(throttled_ns[REASON_TOPIC], 0);
+    remove_rate(w, TOPIC);
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while (look_at(w, TOPIC).reason != REASON_STORAGE_FULL)
+        assert_true(mono_now_ns() < end_ns);
+    on_worker(w, take_throttled, throttled_ns);
+    assert_true(throttled_ns[REASON_TOPIC] > 0);
+    assert_int_equal(throttled_ns[REASON_STORAGE_FULL], 0);
+    s = LS_OK;
+    on_worker(w, put_state, &s);
+    make_durable(w, 1);
+    expect_receipts(&c, 1, 1, 2);
+    on_worker(w, take_throttled, throttled_ns);
+    assert_true(throttled_ns[REASON_STORAGE_FULL] > 0);
+    client_close(&c);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(test_parked_frames_are_stored_in_order_when_the_limit_goes),
+        CASE(test_a_frame_does_not_overtake_those_parked_before_it),
+        CASE(test_a_newcomer_waits_behind_those_in_line),
+        CASE(test_a_limit_removed_while_its_producer_is_paused_lets_the_socket_be_read),
+        CASE(test_the_socket_is_read_again_exactly_when_the_last_reason_is_gone),
+        CASE(test_who_is_paused_for_want_of_memory_goes_on_when_others_give_it_back),
+        CASE(test_a_busy_store_is_waited_for_in_order),
+        CASE(test_producers_that_wait_for_the_store_take_turns),
+        CASE(test_a_full_store_is_a_reason_to_wait_and_no_error),
+        CASE(test_a_full_store_and_a_limit_are_waited_for_one_after_the_other),
+        CASE(test_close_drops_what_is_parked_and_waits_for_what_is_in_flight),
+        CASE(test_a_producer_asked_for_while_it_closes_is_told_to_come_again),
+        CASE(test_a_close_that_was_asked_for_is_answered_though_the_topic_goes),
+        CASE(test_a_connection_lost_drops_what_is_parked_and_keeps_what_is_in_flight),
+        CASE(test_a_paused_connection_that_is_lost_is_noticed),
+        CASE(test_a_topic_deleted_with_frames_parked_and_in_flight),
+        CASE(test_a_registration_with_a_higher_epoch_takes_the_place_of_the_old),
+        CASE(test_a_connection_is_not_taken_for_dead_after_a_long_pause),
+        CASE(test_a_paused_client_is_sent_signs_of_life),
+        CASE(test_a_client_that_does_not_read_its_answers_is_not_listened_to),
+        CASE(test_producers_being_opened_count_as_producers),
+        CASE(test_names_that_could_not_be_shown_or_stored_are_refused),
+        CASE(test_a_stop_stores_nothing_that_was_parked),
+        CASE(test_throttled_time_is_counted_under_its_own_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
