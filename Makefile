@@ -61,7 +61,6 @@ BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC))
 
 .DELETE_ON_ERROR:
-.SECONDARY:
 .PHONY: all run setup check check-unit check-sim check-system check-crash interop asan tsan fuzz \
         bench bench-limiter limiter-lib install format format-check lint help clean tests bench-bin
 
