@@ -116,6 +116,16 @@ void tg_bucket_init(struct tg_bucket *b, const struct tg_bucket_params *p, int64
     b->latest_ns = now_ns;
 }
 
+void tg_bucket_init_part(struct tg_bucket *b, const struct tg_bucket_params *p, int percent,
+                         int64_t now_ns)
+{
+    percent = percent < 0 ? 0 : percent > 100 ? 100 : percent;
+    b->level = (int64_t)((u128)p->full * (unsigned)percent / 100);
+    if (b->level == 0)
+        b->level = 1;
+    b->latest_ns = now_ns;
+}
+
 /* Whole tokens in <level>, rounded down. */
 static int64_t whole_tokens(int64_t level, int64_t per_token)
 {
@@ -144,7 +154,7 @@ int64_t tg_bucket_wait_ns(struct tg_bucket *b, const struct tg_bucket_params *p,
         return 0;
     if (p->per_ns == 0)
         return INT64_MAX;
-    uint64_t missing = p->per_token - (uint64_t)b->level;
+    uint64_t missing = UINT64_C(1) - (uint64_t)b->level; /* to be above zero */
     uint64_t wait_ns = div_up(missing, p->per_ns);
     /* A clock that stepped back must first catch up. */
     uint64_t behind_ns = (uint64_t)b->latest_ns - (uint64_t)now_ns;

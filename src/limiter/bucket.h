@@ -15,9 +15,11 @@
  * is repaid to the unit. What would overflow saturates: a gain at the burst, a debt at the bottom.
  *
  * Rules
- * - Tokens are whole: a bucket "has tokens" from one whole token on. A charge of any size is then
- *   good and may overdraw, once; time repays the debt. A debt is exact up to the burst and up to
- *   2^32 tokens or 2^51 ns (26 days) of the rate, whichever is less; somewhere beyond it saturates.
+ * - A bucket "has tokens" while its balance is above zero, by however little. A charge of any size
+ * is then good and may overdraw, once; time repays the debt. So a bucket whose burst is one message
+ *   still has room above the threshold, and who comes a little late loses nothing. A debt is exact
+ *   up to the burst and up to 2^32 tokens or 2^51 ns (26 days) of the rate, whichever is less;
+ *   somewhere beyond it saturates.
  * - A clock that stands still or steps back grants nothing and takes nothing; refilling goes on
  *   when it has passed the latest instant seen.
  * - Rate 0 is a bucket that never refills. "Not limited" is no bucket at all: see limit.h.
@@ -58,6 +60,10 @@ struct tg_bucket_params tg_bucket_params_make(int64_t rate, int64_t period_ns, i
 /* False where so large a burst would take centuries to accrue (its units would not fit). */
 bool tg_bucket_burst_fits(int64_t rate, int64_t period_ns, int64_t burst);
 
+/* Starts with <percent> of the burst (clamped to 0 .. 100), and above zero. */
+void tg_bucket_init_part(struct tg_bucket *b, const struct tg_bucket_params *p, int percent,
+                         int64_t now_ns);
+
 /* Starts with <tokens>, clamped to 0 .. burst. */
 void tg_bucket_init(struct tg_bucket *b, const struct tg_bucket_params *p, int64_t tokens,
                     int64_t now_ns);
@@ -97,7 +103,7 @@ static inline bool tg_bucket_has_tokens(struct tg_bucket *b, const struct tg_buc
                                         int64_t now_ns)
 {
     tg_bucket_refill(b, p, now_ns);
-    return b->level >= (int64_t)p->per_token;
+    return b->level > 0;
 }
 
 /* Takes <n> tokens, there or not. Never fails. */

@@ -130,16 +130,6 @@ static struct tg_bucket_params params_of(const struct tg_limit_spec *spec, int b
                                  at_least_one(worth(r->peak, period_ns, PEAK_NS)));
 }
 
-/* The peak's own burst is too short to double anything, so it starts full. */
-static int64_t initial_tokens(const struct tg_limit_spec *spec, int bucket, int initial_percent)
-{
-    if (PEAK(bucket))
-        return INT64_MAX;
-    int64_t burst = burst_of(rate_spec_of(spec, bucket), period_of(spec));
-    int percent = initial_percent < 0 ? 0 : initial_percent > 100 ? 100 : initial_percent;
-    return at_least_one(worth(burst, 100, percent));
-}
-
 void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
                      int64_t now_ns)
 {
@@ -153,7 +143,8 @@ void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int i
         if (was_active & 1U << i)
             tg_bucket_retune(&l->bucket[i], &l->param[i], &p, now_ns);
         else
-            tg_bucket_init(&l->bucket[i], &p, initial_tokens(spec, i, initial_percent), now_ns);
+            /* The peak's own burst is too short to double anything, so it starts full. */
+            tg_bucket_init_part(&l->bucket[i], &p, PEAK(i) ? 100 : initial_percent, now_ns);
         l->param[i] = p;
         l->active |= 1U << i;
     }

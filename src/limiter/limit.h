@@ -48,8 +48,8 @@ struct tg_limit {
     uint32_t active; /* bit i: bucket i is in force */
 };
 
-/* <initial_percent> of the burst is there at the start (the broker's setting, default 10; at least
- * one token, so that a fresh limit admits). <spec> must have passed tg_limit_check. */
+/* <initial_percent> of the burst is there at the start (the broker's setting, default 10), and
+ * always something, so that a fresh limit admits. <spec> must have passed tg_limit_check. */
 void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
                    int64_t now_ns);
 

@@ -57,7 +57,7 @@ static void test_the_facts_of_a_path(void **state)
     assert_int_equal(e.scope[1].source, LIMIT_FROM_NAMESPACE);
     assert_int_equal(e.scope[1].balance_msgs, -4);
     assert_int_equal(e.scope[1].balance_bytes, INT64_MAX);
-    assert_int_equal(e.scope[1].wait_ns, 500 * MONO_MS); /* 4 owed and 1 to have, at 10/s */
+    assert_int_equal(e.scope[1].wait_ns, 400 * MONO_MS + 1); /* 4 owed, at 10/s */
     assert_true(e.scope[1].rate_msgs > 0);
 
     explain_path(&e, &p, MONO_S);

@@ -92,13 +92,14 @@ static void test_the_timer_is_armed_while_somebody_waits(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, 10, 0);
+    tg_limit_charge(&b.scope.limit, 1, 0, 0); /* it owes one */
     assert_ptr_equal(b.scope.waiters, &b.q);
     assert_int_equal(b.timer_ns, MONO_NEVER);
     enter(&b, 2);
-    assert_int_equal(b.timer_ns, 100 * MONO_MS);
+    assert_int_equal(b.timer_ns, 100 * MONO_MS + 1);
     assert_int_equal(b.armed, 1); /* who comes second finds it armed */
     waitq_leave(&b.c[0].w, 0);
-    assert_int_equal(b.timer_ns, 100 * MONO_MS);
+    assert_int_equal(b.timer_ns, 100 * MONO_MS + 1);
     waitq_leave(&b.c[1].w, 0);
     assert_int_equal(b.timer_ns, MONO_NEVER);
     assert_int_equal(b.q.armed_ns, MONO_NEVER);
@@ -121,12 +122,13 @@ static void test_only_what_has_accrued_is_handed_out(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, 10, 0);
+    tg_limit_charge(&b.scope.limit, 1, 0, 0); /* it owes one */
     enter(&b, 3);
     assert_int_equal(waitq_fire(&b.q, 100, 50 * MONO_MS), 0); /* too early */
-    assert_int_equal(b.timer_ns, 100 * MONO_MS);
-    assert_int_equal(waitq_fire(&b.q, 100, 100 * MONO_MS), 1);
-    assert_int_equal(b.timer_ns, 200 * MONO_MS);
-    assert_int_equal(waitq_fire(&b.q, 100, 600 * MONO_MS), 5); /* late: nothing is lost */
+    assert_int_equal(b.timer_ns, 100 * MONO_MS + 1);
+    assert_int_equal(waitq_fire(&b.q, 100, 100 * MONO_MS + 1), 1);
+    assert_int_equal(b.timer_ns, 200 * MONO_MS + 1);
+    assert_int_equal(waitq_fire(&b.q, 100, 600 * MONO_MS + 1), 5); /* late: nothing is lost */
     assert_string_equal(b.order, "abcabc");
 }
 
@@ -251,12 +253,12 @@ static void test_a_changed_limit_rearms_at_once(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, 1, 0);
-    enter(&b, 3);
-    assert_int_equal(b.timer_ns, MONO_S);
+    enter(&b, 3); /* it owes nine tenths of a message */
+    assert_int_equal(b.timer_ns, 900 * MONO_MS + 1);
     set_limit(&b, 100, 0);
-    assert_int_equal(b.timer_ns, 10 * MONO_MS);
+    assert_int_equal(b.timer_ns, 9 * MONO_MS + 1);
     set_limit(&b, 1, 0);
-    assert_int_equal(b.timer_ns, MONO_S);
+    assert_int_equal(b.timer_ns, 900 * MONO_MS + 1);
     set_limit(&b, 0, 5);
     assert_int_equal(b.timer_ns, 5);
     assert_int_equal(waitq_fire(&b.q, 4, 5), 4);
