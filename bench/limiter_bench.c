@@ -24,6 +24,7 @@
 #define STEP_NS    8 /* how far a given clock moves on with each operation */
 #define RATE       INT64_C(1000000000)
 #define BURST      RATE
+#define DEBT       1000    /* hours of the rate of what is to refuse */
 #define PER_OP     STEP_NS /* what accrues in STEP_NS is charged: neither full nor empty */
 #define MAX_THREAD 2
 
@@ -342,6 +343,7 @@ static void world_init(struct world *w)
     w->params_empty = tg_bucket_params_make(1, 3600 * MONO_S, 1);
     tg_bucket_init(&w->bucket, &w->params, BURST / 2, 0);
     tg_bucket_init(&w->empty, &w->params_empty, 0, 0);
+    tg_bucket_charge(&w->empty, &w->params_empty, DEBT, 0);
     w->million = calloc(BUCKETS, sizeof *w->million);
     if (!w->million)
         exit(2);
@@ -355,7 +357,7 @@ static void world_init(struct world *w)
         tg_limit_init(&w->open[i], &spec, 50, 0);
         tg_limit_init(&w->closed[i], i < 2 ? &spec : &shut, 50, 0);
     }
-    tg_limit_charge(&w->closed[2], 0, 1, 0);
+    tg_limit_charge(&w->closed[2], 0, DEBT, 0);
     w->random = UINT64_C(0x9e3779b97f4a7c15);
     pthread_mutex_init(&w->lock, NULL);
 }
