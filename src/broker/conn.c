@@ -233,13 +233,13 @@ static const struct stream_ops stream_ops = {
 
 /* ---- time: handshake and keep-alive ---- */
 
-/* A paused connection can't be asked whether it lives, and its PINGs lie unread: an unsolicited
- * PONG is what every client takes for a sign of life. */
+/* A connection that is not read can't be asked whether it lives, and its PINGs lie unread: an
+ * unsolicited PONG is what every client takes for a sign of life. */
 static void keep_alive(struct conn *c, int64_t now_ns, int64_t interval_ns)
 {
     int64_t heard_ns = stream_last_read_ns(c->stream); /* stands still during a pause */
     int64_t silent_ns = now_ns - (heard_ns > c->resumed_ns ? heard_ns : c->resumed_ns);
-    if (stream_is_paused(c->stream)) {
+    if (!stream_is_reading(c->stream)) {
         conn_send_pong(c);
     } else if (silent_ns >= 2 * interval_ns) {
         conn_close(c, "nothing came for %lld s", (long long)(silent_ns / MONO_S));

@@ -140,7 +140,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     }
     if (events & UV_WRITABLE)
         stream_mark_dirty(s);
-    if ((events & UV_READABLE) && !s->paused && !receive_is_starved(s))
+    if ((events & UV_READABLE) && stream_is_reading(s))
         receive_readable(s);
     else if (events & UV_DISCONNECT)
         stream_close(s, "closed by the peer while paused");
@@ -150,7 +150,7 @@ static int wanted_events(const struct stream *s)
 {
     if (s->state == STREAM_CONNECTING)
         return UV_WRITABLE;
-    int events = s->paused || receive_is_starved(s) ? UV_DISCONNECT : UV_READABLE;
+    int events = stream_is_reading(s) ? UV_READABLE : UV_DISCONNECT;
     if (s->out_bytes > 0)
         events |= UV_WRITABLE;
     return events;
@@ -330,4 +330,9 @@ void stream_resume(struct stream *s)
 bool stream_is_paused(const struct stream *s)
 {
     return s->paused;
+}
+
+bool stream_is_reading(const struct stream *s)
+{
+    return !s->paused && !receive_is_starved(s);
 }

@@ -81,6 +81,9 @@ void stream_pause(struct stream *s);
 /* Reads again; unused bytes are shown first, on the next turn. Idempotent. */
 void stream_resume(struct stream *s);
 bool stream_is_paused(const struct stream *s);
+/* False while it is paused, and while it waits for memory to receive a large frame: what the peer
+ * sends lies unread then, and its silence means nothing. */
+bool stream_is_reading(const struct stream *s);
 
 /* The turn in which bytes last came (or the stream was made), monotonic. It stands still while the
  * stream is paused. */

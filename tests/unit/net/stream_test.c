@@ -473,6 +473,8 @@ static void release_budget(struct timer *t, int64_t now_ns)
         return;
     }
     assert_int_equal(wo->server.frames, 0);
+    assert_false(stream_is_reading(wo->server.s)); /* its silence means nothing now */
+    assert_false(stream_is_paused(wo->server.s));
     assert_true(wo->server.s->kept_cap <= 2 * STREAM_READ_BUFFER);
     budget_give(&wo->budget, BUDGET_RECEIVE, wo->budget.share_bytes[BUDGET_RECEIVE]);
 }
