@@ -32,7 +32,7 @@ bool res_topic_name(struct call *c)
     if (e != TG_OK)
         reply_reason(c, 412, "Topic name is not valid: %s", why);
     else if (!c->topic.persistent)
-        reply_reason(c, 405, "non-persistent topics are not served by this broker");
+        reply_reason(c, 405, NON_PERSISTENT_REFUSED);
     else
         return true;
     return false;

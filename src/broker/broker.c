@@ -281,23 +281,12 @@ int broker_run(struct broker *b, void (*on_ready)(void *ctx), void *ctx)
 
 /* ---- stop ---- */
 
-enum { CLOSE_GRACE_MS = 20 }; /* for the last answers to reach their sockets */
-
-static void stop_worker(struct timer *t, int64_t now_ns)
-{
-    (void)now_ns;
-    struct broker *b = (struct broker *)((char *)t - offsetof(struct broker, stop_timer));
-    worker_stop(b->shard[0].worker);
-}
-
+/* The worker writes what is still to be said and ends every stream, before its loop ends. */
 static void end_loop(struct broker *b)
 {
-    struct shard *s = &b->shard[0];
     b->ready = false;
-    conn_close_all(s, "the broker stops");
-    timer_disarm(s->worker, &b->stop_timer);
-    timer_init(&b->stop_timer, stop_worker);
-    timer_arm(s->worker, &b->stop_timer, shard_now_ns(s) + CLOSE_GRACE_MS * MONO_MS);
+    conn_close_all(&b->shard[0], "the broker stops");
+    worker_stop(b->shard[0].worker);
 }
 
 static void on_cursors_written(void *ctx)

@@ -40,7 +40,7 @@ void cmd_lookup(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
         return;
     }
     if (!n.persistent) {
-        snprintf(text, sizeof text, "non-persistent topics are not served by this broker");
+        snprintf(text, sizeof text, NON_PERSISTENT_REFUSED);
         refuse(c, in->request_id, PULSAR__PROTO__SERVER_ERROR__NotAllowedError, text);
     } else if (in->advertised_listener_name && *in->advertised_listener_name) {
         snprintf(text, sizeof text, "the broker do not have %.100s listener",

@@ -108,7 +108,7 @@ void cmd_partitioned_metadata(struct conn *c, const Pulsar__Proto__BaseCommand *
     if (n.persistent) {
         look_up(c, &n, in);
     } else {
-        snprintf(text, sizeof text, "non-persistent topics are not served by this broker");
+        snprintf(text, sizeof text, NON_PERSISTENT_REFUSED);
         refuse(c, in->request_id, PULSAR__PROTO__SERVER_ERROR__NotAllowedError, text);
     }
     topic_name_fini(&n);

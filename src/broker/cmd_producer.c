@@ -147,8 +147,7 @@ static bool check(struct conn *c, const Pulsar__Proto__CommandProducer *in,
                   const struct topic_name *n)
 {
     const struct settings *set = c->shard->broker->settings;
-    const char *problem =
-        n->persistent ? problem_of(in) : "non-persistent topics are not served by this broker";
+    const char *problem = n->persistent ? problem_of(in) : NON_PERSISTENT_REFUSED;
     if (problem)
         conn_send_error_text(c, in->request_id, E(NotAllowedError), problem);
     else if (c->producer_count + c->opening_count >= set->max_producers_per_connection)

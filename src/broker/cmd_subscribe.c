@@ -221,7 +221,7 @@ static bool check(struct conn *c, const Pulsar__Proto__CommandSubscribe *in,
     const char *problem = problem_of(in);
     bool may_make = in->force_topic_creation && set->allow_auto_topic_creation;
     if (!n->persistent)
-        problem = "non-persistent topics are not served by this broker";
+        problem = NON_PERSISTENT_REFUSED;
     if (problem)
         conn_send_error_text(c, in->request_id, E(NotAllowedError), problem);
     else if (c->consumer_count >= set->max_consumers_per_connection)

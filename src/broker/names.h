@@ -8,6 +8,9 @@
 
 enum { NAME_MAX_LEN = 1024 }; /* of a full topic name: it becomes a metadata key and a log field */
 
+/* What whoever asks for a non-persistent topic is told, over the wire and over REST. */
+#define NON_PERSISTENT_REFUSED "non-persistent topics are not served by this broker"
+
 struct topic_name {
     bool persistent;
     char *full;        /* persistent://tenant/ns/local: the key everywhere */
