@@ -11,6 +11,7 @@ import urllib.request
 
 TIDEGATE = os.environ.get("TIDEGATE") or str(pathlib.Path(__file__).parent.parent / "build/tidegate")
 VARIANT = os.environ.get("TIDEGATE_VARIANT", "release")
+WORKERS = os.environ.get("WORKERS", "2")  # of every broker that does not say otherwise
 LONG = os.environ.get("LONG", "") not in ("", "0")
 SLOWNESS = {"asan": 3, "tsan": 8}.get(VARIANT, 1)
 FAULT_SHIM = pathlib.Path(TIDEGATE).resolve().parent / "fault.so"
@@ -68,8 +69,10 @@ class Broker:
     def command(self):
         ports = [] if "--broker-port" in self.options else ["--broker-port", "0"]
         ports += [] if "--web-port" in self.options else ["--web-port", "0"]
+        workers = [] if "--workers" in self.options else ["--workers", WORKERS]
         config = ["--config", str(self.config_path)] if self.config_path else []
-        return [TIDEGATE, "standalone", "--data-dir", str(self.data_dir), *ports, *config, *self.options]
+        return [TIDEGATE, "standalone", "--data-dir", str(self.data_dir), *ports, *workers, *config,
+                *self.options]
 
     def spawn(self):
         env = dict(os.environ, **self.env)

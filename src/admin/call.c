@@ -27,6 +27,11 @@ void call_unref(struct call *c)
     uri_fini(&c->uri);
     bytes_fini(&c->body);
     topic_name_fini(&c->topic);
+    json_decref(c->results);
+    json_decref(c->parsed);
+    if (c->free_own != NULL)
+        c->free_own(c);
+    free(c->handler_own);
     answer_fini(&c->answer);
     free(c);
 }
@@ -128,6 +133,12 @@ void reply_text(struct call *c, const char *content_type, struct bytes *b)
     call_complete(c, a);
 }
 
+void reply_written(struct call *c, const char *content_type,
+                   void (*write)(struct call *c, struct bytes *out))
+{
+    call_complete(c, (struct answer){.status = 200, .content_type = content_type, .write = write});
+}
+
 void reply_reason(struct call *c, int status, const char *fmt, ...)
 {
     va_list args;
@@ -170,31 +181,4 @@ void reply_err(struct call *c, enum tg_err e)
         reply_status(c, 204);
     else
         reply_reason(c, status_of(e), "%s", err_text(e));
-}
-
-/* ---- parts ---- */
-
-void call_parts_begin(struct call *c, void (*all_done)(struct call *c, enum tg_err e))
-{
-    c->pending = 1; /* the handler's own, so that it can't end while parts are still begun */
-    c->first_error = TG_OK;
-    c->all_done = all_done;
-}
-
-void call_part(struct call *c)
-{
-    c->pending++;
-}
-
-void call_part_ended(struct call *c, enum tg_err e)
-{
-    if (e != TG_OK && c->first_error == TG_OK)
-        c->first_error = e;
-    if (--c->pending == 0)
-        c->all_done(c, c->first_error);
-}
-
-void call_parts_end(struct call *c)
-{
-    call_part_ended(c, TG_OK);
 }

@@ -23,12 +23,15 @@ enum {
     CALL_CONNECTIONS_MAX = 256, /* so also the most requests at once */
 };
 
+struct call;
+
 struct answer {
     int status;
     const char *content_type; /* NULL: no body */
     char *text;
     size_t len;
-    unsigned allow; /* 405: bit per method */
+    unsigned allow;                                   /* 405: bit per method */
+    void (*write)(struct call *c, struct bytes *out); /* instead of text: see reply_written */
 };
 
 struct call {
@@ -51,9 +54,13 @@ struct call {
     struct broker *broker;
     struct shard *shard;
     struct topic_name topic; /* res_topic_name */
-    int pending;             /* parts of it under way */
+    int pending;             /* part.c: parts of it under way */
     enum tg_err first_error;
     void (*all_done)(struct call *c, enum tg_err e);
+    json_t *results;                  /* part.c: of parts, by topic */
+    json_t *parsed;                   /* the body, when parts look into it */
+    void *handler_own;                /* what else they need; freed with the call */
+    void (*free_own)(struct call *c); /* what it holds, before; or NULL */
 
     /* the answer */
     bool begun, posted, suspended_once; /* HTTP thread only */
@@ -61,7 +68,7 @@ struct call {
     struct answer answer;
 };
 
-/* ---- for handlers, on the control worker ---- */
+/* ---- for handlers ---- */
 
 const char *call_capture(const struct call *c, enum capture which); /* never NULL */
 int64_t call_number(const struct call *c);                          /* {number} */
@@ -72,16 +79,13 @@ bool call_json(struct call *c, json_t **out);
 void reply_status(struct call *c, int status);                              /* without a body */
 void reply_json(struct call *c, int status, json_t *j);                     /* takes <j> */
 void reply_text(struct call *c, const char *content_type, struct bytes *b); /* 200; takes it */
+/* 200; <write> is called on the HTTP thread and makes the body out of what the call holds: for what
+ * is too long for a worker's turn. */
+void reply_written(struct call *c, const char *content_type,
+                   void (*write)(struct call *c, struct bytes *out));
 void reply_reason(struct call *c, int status, const char *fmt, ...) TG_PRINTF(3, 4);
 /* What err means when nothing better can be said; TG_OK: 204. */
 void reply_err(struct call *c, enum tg_err e);
-
-/* Several asynchronous parts of one request: begin, one call_part per part, end. <all_done> runs
- * once, when the last has ended, with the first error. */
-void call_parts_begin(struct call *c, void (*all_done)(struct call *c, enum tg_err e));
-void call_part(struct call *c);
-void call_part_ended(struct call *c, enum tg_err e);
-void call_parts_end(struct call *c);
 
 /* ---- for http.c ---- */
 

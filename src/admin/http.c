@@ -166,9 +166,23 @@ static void post(struct call *c)
         call_complete(c, answer_reason(503, "too many requests wait, or the broker stops"));
 }
 
+/* The body of an answer that is written here. */
+static void write_text(struct call *c)
+{
+    struct answer *a = &c->answer;
+    struct bytes out = {0};
+    a->write(c, &out);
+    a->text = (char *)out.data;
+    a->len = out.len;
+    budget_force(&c->broker->budget, BUDGET_HTTP, (int64_t)a->len);
+    c->charged_bytes += (int64_t)a->len;
+}
+
 static enum MHD_Result send_answer(struct call *c)
 {
     struct answer *a = &c->answer;
+    if (a->write != NULL)
+        write_text(c);
     struct MHD_Response *r =
         MHD_create_response_from_buffer(a->len, a->text, MHD_RESPMEM_MUST_FREE);
     if (r == NULL)

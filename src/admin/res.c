@@ -38,31 +38,35 @@ bool res_topic_name(struct call *c)
     return false;
 }
 
-bool res_topic_is_ready(const struct topic *t)
-{
-    return t != NULL && t->state == TOPIC_READY;
-}
-
 void res_no_topic(struct call *c)
 {
     reply_reason(c, 404, "Topic %s not found", c->topic.full);
 }
 
-struct topic *res_topic(struct call *c)
+struct place *res_place(struct call *c)
 {
     if (!res_topic_name(c))
         return NULL;
-    struct topic *t = topic_find(c->shard, c->topic.full);
-    if (res_topic_is_ready(t))
-        return t;
-    res_no_topic(c);
-    return NULL;
+    struct place *p = place_find_ready(res_registry(c), c->topic.full);
+    if (p == NULL)
+        res_no_topic(c);
+    return p;
 }
 
-struct topic *res_partition(struct call *c, const struct partitioned *p, int i)
+struct place *res_partition(struct call *c, const struct partitioned *p, int i)
 {
     char *name = xasprintf("%s-partition-%d", p->name, i);
-    struct topic *t = topic_find(c->shard, name);
+    struct place *place = place_find_ready(res_registry(c), name);
     free(name);
-    return res_topic_is_ready(t) ? t : NULL;
+    return place;
+}
+
+json_t *res_topic_names(struct call *c, const struct ns *n)
+{
+    bool system = call_flag(c, "includeSystemTopic");
+    json_t *list = json_array();
+    for (const struct place *p = n->places; p != NULL; p = p->ns_next)
+        if (p->state == PLACE_READY && (system || !name_is_system_topic(p->name.local)))
+            json_array_append_new(list, json_string(p->name.full));
+    return list;
 }

@@ -1,9 +1,11 @@
 /* res.h - the REST resources: one handler per route, and what they share. All of it runs on the
- * control worker, which owns every topic as long as there is one worker. */
+ * control worker; what must be seen or done at a topic goes to its worker (part.h, broker/walk.h).
+ */
 #ifndef ADMIN_RES_H
 #define ADMIN_RES_H
 
 #include "admin/call.h"
+#include "broker/place.h"
 #include "broker/registry.h"
 #include "broker/subscription.h"
 #include "broker/topic.h"
@@ -16,20 +18,20 @@ struct ns *res_ns(struct call *c, const char *missing);
 /* Fills c->topic from the path: 412 for a bad name, 405 for a non-persistent one. */
 bool res_topic_name(struct call *c);
 /* The topic of the path, ready: 404 "Topic ... not found". */
-struct topic *res_topic(struct call *c);
-/* Partition <i> of <p>, or NULL. */
-struct topic *res_partition(struct call *c, const struct partitioned *p, int i);
-bool res_topic_is_ready(const struct topic *t);
+struct place *res_place(struct call *c);
+/* Partition <i> of <p>, ready, or NULL. */
+struct place *res_partition(struct call *c, const struct partitioned *p, int i);
+/* The names of a namespace's topics; system topics only when ?includeSystemTopic=true. */
+json_t *res_topic_names(struct call *c, const struct ns *n);
 void res_no_topic(struct call *c); /* answers 404 "Topic ... not found" */
 
-/* ---- JSON (stats_json.c) ---- */
+/* ---- JSON (stats_json.c): on the topic's worker, but for the sums ---- */
 struct stats_options {
     bool exclude_publishers, exclude_consumers;
 };
 json_t *stats_of_topic(struct topic *t, const struct stats_options *o);
-/* Sums of several; <per_partition>: with each of them below "partitions". */
-json_t *stats_of_partitioned(struct call *c, const struct partitioned *p, bool per_partition,
-                             const struct stats_options *o);
+/* Sums of <each> (topic -> stats); <per_partition>: with each of them below "partitions". */
+json_t *stats_of_partitioned(const struct partitioned *p, json_t *each, bool per_partition);
 json_t *stats_internal(struct topic *t);
 json_t *json_iso_time(int64_t wall_ns); /* "2026-01-31T12:00:00.123Z" */
 json_t *json_message_id(const struct topic *t, int64_t entry);

@@ -2,6 +2,7 @@
  * and until when, who waits, and the command that would raise it. */
 #include <stdlib.h>
 
+#include "admin/part.h"
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
@@ -135,12 +136,9 @@ static json_t *list_scopes(const struct topic *t, const struct explain *x,
     return list;
 }
 
-void explain_topic(struct call *c)
+static void explain_there(struct part *p, struct topic *t)
 {
-    struct topic *t = res_topic(c);
-    if (t == NULL)
-        return;
-    int64_t now_ns = shard_now_ns(c->shard);
+    int64_t now_ns = shard_now_ns(t->shard);
     struct explain x;
     struct waiting_sum sum;
     explain_path(&x, &t->path, now_ns);
@@ -154,5 +152,19 @@ void explain_topic(struct call *c)
     json_object_set_new(out, "parkedBytes", json_integer((json_int_t)sum.bytes));
     json_object_set_new(out, "scopes", list_scopes(t, &x, &sum));
     json_object_set_new(out, "waiting", waiting);
-    reply_json(c, 200, out);
+    p->result = out;
+    part_end(p, TG_OK);
+}
+
+static void reply_explanation(struct call *c, enum tg_err e)
+{
+    if (e == TG_OK)
+        reply_json(c, 200, part_result(c));
+    else
+        reply_err(c, e);
+}
+
+void explain_topic(struct call *c)
+{
+    part_on_topic(c, explain_there, reply_explanation);
 }

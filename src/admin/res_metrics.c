@@ -1,103 +1,29 @@
 /* res_metrics.c - GET /metrics. Names are Pulsar's where it has one; ours begin with tidegate_.
  *
  * A series is a topic (and subscription) with exposeTopicLevelMetricsInPrometheus, else a
- * namespace. Both are the same rows: first one row per series is summed up, then each family is
- * written from all rows, since a family's samples must stand together. */
+ * namespace. Both are the same rows: first one row per series is summed up (metric_rows.h), then
+ * each family is written from all rows, since a family's samples must stand together. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/metric_rows.h"
 #include "admin/metrics.h"
 #include "admin/res.h"
 #include "base/alloc.h"
-#include "base/mono.h"
-#include "broker/producer.h"
+#include "broker/walk.h"
 #include "throttle/reason.h"
 
-struct row {
-    const char *ns, *topic; /* topic NULL: of the whole namespace */
-    double topics, producers, consumers, subscriptions;
-    double rate_in, rate_out, throughput_in, throughput_out;
-    double in_messages, in_bytes, out_messages, out_bytes;
-    double storage, backlog, rate_limit_hits;
-    double throttled_producers, parked_messages, parked_bytes, throttlings;
-    double throttled_s[REASON_COUNT + 1]; /* by reason; the last is never shown */
-};
-
-struct rows {
-    struct row *row;
-    size_t count, cap;
-};
-
-static struct row *new_row(struct rows *r, const char *ns, const char *topic)
-{
-    if (r->count == r->cap) {
-        r->cap = r->cap != 0 ? 2 * r->cap : 16;
-        r->row = xrealloc(r->row, r->cap * sizeof *r->row);
-    }
-    struct row *n = &r->row[r->count++];
-    *n = (struct row){.ns = ns, .topic = topic};
-    return n;
-}
-
-/* ---- adding up ---- */
-
-static void add_producers(struct row *r, const struct topic *t, int64_t now_ns)
-{
-    for (const struct producer *p = t->producers; p != NULL; p = p->next) {
-        r->producers++;
-        r->parked_messages += (double)p->parking.messages;
-        r->parked_bytes += (double)producer_parked_bytes(p);
-        if (p->gate.step == GATE_OPEN)
-            continue;
-        r->throttled_producers++;
-        r->throttled_s[p->counted_reason] += (double)(now_ns - p->counted_from_ns) / (double)MONO_S;
-    }
-}
-
-static void add_topic(struct row *r, const struct topic *t, int64_t now_ns)
-{
-    r->topics++;
-    r->rate_in += tg_meter_rate(&t->scope.msgs, now_ns);
-    r->rate_out += tg_meter_rate(&t->msgs_out, now_ns);
-    r->throughput_in += tg_meter_rate(&t->scope.bytes, now_ns);
-    r->throughput_out += tg_meter_rate(&t->bytes_out, now_ns);
-    r->in_messages += (double)tg_meter_total(&t->scope.msgs);
-    r->in_bytes += (double)tg_meter_total(&t->scope.bytes);
-    r->out_messages += (double)tg_meter_total(&t->msgs_out);
-    r->out_bytes += (double)tg_meter_total(&t->bytes_out);
-    r->storage += (double)t->storage_bytes;
-    r->rate_limit_hits += (double)t->rate_limit_hits;
-    r->throttlings += (double)t->throttled_times;
-    for (int reason = 0; reason < REASON_COUNT; reason++)
-        r->throttled_s[reason] += (double)t->throttled_ns[reason] / (double)MONO_S;
-    add_producers(r, t, now_ns);
-    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
-        r->subscriptions++;
-        r->consumers += s->consumer_count;
-        r->backlog += (double)subscription_backlog(s);
-    }
-}
-
-static void collect(struct call *c, struct rows *rows)
-{
-    bool by_topic = c->broker->settings->expose_topic_metrics;
-    int64_t now_ns = shard_now_ns(c->shard);
-    for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next) {
-        struct row *r = by_topic ? NULL : new_row(rows, n->name, NULL);
-        for (struct topic *t = n->topics; t != NULL; t = t->ns_next)
-            if (res_topic_is_ready(t))
-                add_topic(by_topic ? new_row(rows, n->name, t->name.full) : r, t, now_ns);
-    }
-}
+enum { TOPICS_PER_TURN = 200 }; /* some 100 us of a worker's turn */
 
 /* ---- writing ---- */
 
 struct family {
     const char *name, *type, *help;
-    size_t offset; /* of the double in struct row */
+    size_t offset; /* of the double in struct metric_row */
 };
 
-#define FIELD(f) offsetof(struct row, f)
+#define FIELD(f) offsetof(struct metric_row, f)
 static const struct family families[] = {
     {"pulsar_topics_count", "gauge", "Topics, partitions counted one by one.", FIELD(topics)},
     {"pulsar_producers_count", "gauge", "Connected producers.", FIELD(producers)},
@@ -126,54 +52,54 @@ static const struct family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
-static size_t labels_of(struct call *c, const struct row *r, struct metric_label l[4])
+static size_t labels_of(struct call *c, const struct metric_row *r, struct metric_label l[4])
 {
     l[0] = (struct metric_label){"cluster", c->broker->settings->cluster_name};
     l[1] = (struct metric_label){"namespace", r->ns};
-    l[2] = (struct metric_label){"topic", r->topic};
-    return r->topic != NULL ? 3 : 2;
+    l[2] = (struct metric_label){"topic", r->key};
+    return r->is_topic ? 3 : 2;
 }
 
-static void put_rows(struct call *c, struct bytes *out, const struct rows *rows)
+static void put_rows(struct call *c, struct bytes *out, const struct metric_rows *rows)
 {
     struct metric_label l[4];
     for (int f = 0; f < FAMILIES; f++) {
         metric_family(out, families[f].name, families[f].type, families[f].help);
-        for (size_t i = 0; i < rows->count; i++) {
-            size_t n = labels_of(c, &rows->row[i], l);
+        for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next) {
+            size_t n = labels_of(c, r, l);
             double value;
-            memcpy(&value, (const char *)&rows->row[i] + families[f].offset, sizeof value);
+            memcpy(&value, (const char *)r + families[f].offset, sizeof value);
             metric_sample(out, families[f].name, l, n, value);
         }
     }
     static const char seconds[] = "tidegate_throttled_seconds_total";
     metric_family(out, seconds, "counter",
                   "Seconds that producers were throttled, summed, by reason.");
-    for (size_t i = 0; i < rows->count; i++)
-        for (int r = 0; r < REASON_COUNT; r++) {
-            double value = rows->row[i].throttled_s[r];
-            size_t n = labels_of(c, &rows->row[i], l);
-            if (value == 0 && r != REASON_TOPIC)
+    for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next)
+        for (int reason = 0; reason < REASON_COUNT; reason++) {
+            double value = r->throttled_s[reason];
+            size_t n = labels_of(c, r, l);
+            if (value == 0 && reason != REASON_TOPIC)
                 continue;
-            l[n++] = (struct metric_label){"reason", reason_name((enum throttle_reason)r)};
+            l[n++] = (struct metric_label){"reason", reason_name((enum throttle_reason)reason)};
             metric_sample(out, seconds, l, n, value);
         }
 }
 
-static void put_backlogs(struct call *c, struct bytes *out)
+static void put_backlogs(struct call *c, struct bytes *out, const struct metric_rows *rows)
 {
     static const char name[] = "pulsar_subscription_back_log";
-    if (!c->broker->settings->expose_topic_metrics)
+    if (!rows->by_topic)
         return;
     metric_family(out, name, "gauge", "Messages of a subscription not yet acknowledged.");
-    for (struct topic *t = c->shard->topics; t != NULL; t = t->hh.next)
-        for (struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
-            struct metric_label l[] = {{"cluster", c->broker->settings->cluster_name},
-                                       {"namespace", t->name.ns},
-                                       {"topic", t->name.full},
-                                       {"subscription", s->name}};
-            metric_sample(out, name, l, 4, (double)subscription_backlog(s));
-        }
+    for (size_t i = 0; i < rows->backlogs; i++) {
+        const struct metric_backlog *b = &rows->backlog[i];
+        struct metric_label l[] = {{"cluster", c->broker->settings->cluster_name},
+                                   {"namespace", b->ns},
+                                   {"topic", b->topic},
+                                   {"subscription", b->subscription}};
+        metric_sample(out, name, l, 4, b->messages);
+    }
 }
 
 static void put_one(struct call *c, struct bytes *out, const char *name, const char *type,
@@ -184,15 +110,15 @@ static void put_one(struct call *c, struct bytes *out, const char *name, const c
     metric_sample(out, name, &l, 1, value);
 }
 
-static void put_broker(struct call *c, struct bytes *out, const struct rows *rows)
+static void put_broker(struct call *c, struct bytes *out, const struct metric_rows *rows)
 {
     double topics = 0, producers = 0, consumers = 0, rate_in = 0, rate_out = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        topics += rows->row[i].topics;
-        producers += rows->row[i].producers;
-        consumers += rows->row[i].consumers;
-        rate_in += rows->row[i].rate_in;
-        rate_out += rows->row[i].rate_out;
+    for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next) {
+        topics += r->topics;
+        producers += r->producers;
+        consumers += r->consumers;
+        rate_in += r->rate_in;
+        rate_out += r->rate_out;
     }
     put_one(c, out, "pulsar_broker_topics_count", "gauge", "Topics of the broker.", topics);
     put_one(c, out, "pulsar_broker_producers_count", "gauge", "Its producers.", producers);
@@ -200,7 +126,7 @@ static void put_broker(struct call *c, struct bytes *out, const struct rows *row
     put_one(c, out, "pulsar_broker_rate_in", "gauge", "Messages in per second.", rate_in);
     put_one(c, out, "pulsar_broker_rate_out", "gauge", "Messages out per second.", rate_out);
     put_one(c, out, "pulsar_active_connections", "gauge", "Client connections.",
-            (double)HASH_COUNT(c->shard->conns));
+            (double)atomic_load_explicit(&c->broker->connections, memory_order_relaxed));
     put_one(c, out, "pulsar_health", "gauge", "1: it answers.", 1);
 }
 
@@ -222,7 +148,7 @@ static void put_memory(struct call *c, struct bytes *out)
     metric_sample(out, limit, &all, 1, (double)b->total_bytes);
 }
 
-static void put_store(struct call *c, struct bytes *out)
+static void put_store(struct call *c, struct bytes *out, bool full)
 {
     struct ls_stats s;
     ls_stats(c->broker->ledgers, &s);
@@ -241,19 +167,57 @@ static void put_store(struct call *c, struct bytes *out)
     put_one(c, out, "tidegate_store_cache_bytes", "gauge", "Entries kept in memory.",
             (double)s.cache_bytes);
     put_one(c, out, "tidegate_store_full", "gauge", "1: the disk is full and publishing waits.",
-            c->shard->store_state == LS_FULL);
+            full);
+}
+
+/* ---- the request ---- */
+
+struct metrics {
+    struct metric_rows *rows;
+    bool store_full;
+};
+
+/* On the HTTP thread: it may be long, and no worker shall wait for it. */
+static void write_metrics(struct call *c, struct bytes *out)
+{
+    const struct metrics *m = c->handler_own;
+    put_broker(c, out, m->rows);
+    put_rows(c, out, m->rows);
+    put_backlogs(c, out, m->rows);
+    put_memory(c, out);
+    put_store(c, out, m->store_full);
+}
+
+static void free_metrics(struct call *c)
+{
+    metric_rows_free(((struct metrics *)c->handler_own)->rows);
+}
+
+static void on_shown(struct walk *w)
+{
+    struct call *c = w->ctx;
+    struct metrics *m = xcalloc(1, sizeof *m);
+    m->rows = metric_rows_new(c->broker->settings->expose_topic_metrics);
+    m->store_full = c->shard->store_state == LS_FULL;
+    if (!m->rows->by_topic) /* also those without topics */
+        for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next)
+            (void)metric_rows_ns(m->rows, n->name);
+    for (int i = 0; i < w->parts; i++)
+        if (w->part[i].data != NULL)
+            metric_rows_merge(m->rows, w->part[i].data);
+    c->handler_own = m;
+    c->free_own = free_metrics;
+    reply_written(c, "text/plain; version=0.0.4; charset=utf-8", write_metrics);
+}
+
+static void show(struct walk_part *part, struct topic *t)
+{
+    if (part->data == NULL)
+        part->data = metric_rows_new(t->shard->broker->settings->expose_topic_metrics);
+    metric_rows_add(part->data, t);
 }
 
 void metrics_get(struct call *c)
 {
-    struct rows rows = {0};
-    struct bytes out = {0};
-    collect(c, &rows);
-    put_broker(c, &out, &rows);
-    put_rows(c, &out, &rows);
-    put_backlogs(c, &out);
-    put_memory(c, &out);
-    put_store(c, &out);
-    free(rows.row);
-    reply_text(c, "text/plain; version=0.0.4; charset=utf-8", &out);
+    walk_begin(c->broker, TOPICS_PER_TURN, show, on_shown, c);
 }

@@ -220,13 +220,8 @@ void namespaces_topics(struct call *c)
     if (n == NULL)
         return;
     const char *mode = uri_arg(&c->uri, "mode");
-    json_t *list = json_array();
     bool wanted = mode == NULL || strcmp(mode, "NON_PERSISTENT") != 0;
-    bool system = call_flag(c, "includeSystemTopic");
-    for (struct topic *t = n->topics; wanted && t != NULL; t = t->ns_next)
-        if (res_topic_is_ready(t) && (system || !name_is_system_topic(t->name.local)))
-            json_array_append_new(list, json_string(t->name.full));
-    reply_json(c, 200, list);
+    reply_json(c, 200, wanted ? res_topic_names(c, n) : json_array());
 }
 
 void permissions_refuse(struct call *c)

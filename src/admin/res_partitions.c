@@ -9,7 +9,7 @@ void partitions_get(struct call *c)
     if (!res_topic_name(c))
         return;
     struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
-    bool exists = p != NULL || topic_find(c->shard, c->topic.full) != NULL;
+    bool exists = p != NULL || place_find(res_registry(c), c->topic.full) != NULL;
     bool may_create = call_flag(c, "checkAllowAutoCreation") &&
                       c->broker->settings->allow_auto_topic_creation &&
                       registry_ns(res_registry(c), c->topic.ns) != NULL;
@@ -151,7 +151,7 @@ void partitions_delete(struct call *c)
     if (!res_topic_name(c))
         return;
     if (registry_partitioned(res_registry(c), c->topic.full) == NULL &&
-        topic_find(c->shard, c->topic.full) != NULL)
+        place_find(res_registry(c), c->topic.full) != NULL)
         reply_reason(c, 409,
                      "%s is a non-partitioned topic. Instead of calling delete-partitioned-topic "
                      "please call delete.",

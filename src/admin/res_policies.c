@@ -65,7 +65,7 @@ void policies_ns_rate_delete(struct call *c)
 /* Whose policy the path names: one of the two is set. */
 struct policy_owner {
     struct partitioned *partitioned;
-    struct topic *topic;
+    struct place *place;
 };
 
 static bool find_owner(struct call *c, struct policy_owner *o)
@@ -81,11 +81,10 @@ static bool find_owner(struct call *c, struct policy_owner *o)
         reply_reason(c, 412, "Not allowed to set/get topic policy for a partition");
         return false;
     }
-    o->topic = topic_find(c->shard, c->topic.full);
-    if (res_topic_is_ready(o->topic))
-        return true;
-    res_no_topic(c);
-    return false;
+    o->place = place_find_ready(res_registry(c), c->topic.full);
+    if (o->place == NULL)
+        res_no_topic(c);
+    return o->place != NULL;
 }
 
 /* The policy in force: the topic's own, else the namespace's, else the broker's; absent: none is
@@ -110,18 +109,18 @@ void policies_topic_rate_get(struct call *c)
     if (!find_owner(c, &o))
         return;
     struct rate_policy p =
-        o.partitioned != NULL ? o.partitioned->publish_rate : o.topic->publish_rate;
+        o.partitioned != NULL ? o.partitioned->publish_rate : o.place->publish_rate;
     if (call_flag(c, "applied"))
-        p = applied_rate(c, &p, o.partitioned != NULL ? o.partitioned->ns : o.topic->ns);
+        p = applied_rate(c, &p, o.partitioned != NULL ? o.partitioned->ns : o.place->ns);
     if (p.present)
         reply_json(c, 200, rate_policy_to_json(&p));
     else
         reply_status(c, 204);
 }
 
-static void on_topic_rate(void *ctx, struct topic *t, enum tg_err e)
+static void on_topic_rate(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     reply_err(ctx, e);
 }
 
@@ -140,7 +139,7 @@ static void set_rate(struct call *c, const struct policy_owner *o, const struct 
         registry_set_partitioned_publish_rate(res_registry(c), o->partitioned, p,
                                               on_partitioned_rate, c);
     else
-        topic_set_publish_rate(o->topic, p, on_topic_rate, c);
+        place_set_publish_rate(o->place, p, on_topic_rate, c);
 }
 
 void policies_topic_rate_set(struct call *c)

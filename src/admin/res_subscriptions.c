@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/part.h"
 #include "admin/res.h"
 #include "base/alloc.h"
 
@@ -14,113 +15,81 @@ static void no_subscription(struct call *c)
 
 /* ---- one or all partitions ---- */
 
-/* Calls <fn> for the topic of the path, or for each partition of it; false when there is none. */
-static bool each_topic(struct call *c, void (*fn)(struct call *c, struct topic *t, void *ctx),
-                       void *ctx)
-{
-    struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
-    if (p == NULL) {
-        struct topic *t = topic_find(c->shard, c->topic.full);
-        if (!res_topic_is_ready(t))
-            return false;
-        fn(c, t, ctx);
-        return true;
-    }
-    for (int i = 0; i < p->partitions; i++) {
-        struct topic *t = res_partition(c, p, i);
-        if (t != NULL)
-            fn(c, t, ctx);
-    }
-    return true;
-}
-
 static void on_part_done(void *ctx, struct subscription *s, enum tg_err e)
 {
     (void)s;
-    call_part_ended(ctx, e);
+    part_end(ctx, e);
 }
 
-static void count_sub(struct call *c, struct topic *t, void *ctx)
+/* Where there is one of that name, call->results says so in the end. */
+static struct subscription *find(struct part *p, struct topic *t)
 {
-    if (subscription_find(t, call_capture(c, CAP_SUB)) != NULL)
-        ++*(int *)ctx;
+    struct subscription *s = subscription_find(t, call_capture(p->call, CAP_SUB));
+    if (s != NULL)
+        p->result = json_true();
+    else
+        part_end(p, TG_OK);
+    return s;
 }
 
-/* The topic and, on at least one partition, the subscription exist. False: 404 was answered. */
-static bool check_exists(struct call *c)
+static bool any_found(const struct call *c)
 {
-    int found = 0;
-    if (!each_topic(c, count_sub, &found))
-        res_no_topic(c);
-    else if (found == 0)
+    return json_object_size(c->results) > 0;
+}
+
+static void reply_action(struct call *c, enum tg_err e)
+{
+    if (e == TG_OK && !any_found(c))
         no_subscription(c);
-    return found > 0;
-}
-
-struct action {
-    void (*run)(struct call *c, struct subscription *s);
-};
-
-static void run_on(struct call *c, struct topic *t, void *ctx)
-{
-    const struct action *a = ctx;
-    struct subscription *s = subscription_find(t, call_capture(c, CAP_SUB));
-    if (s == NULL)
-        return;
-    call_part(c);
-    a->run(c, s);
-}
-
-static void on_all_done(struct call *c, enum tg_err e)
-{
-    if (e == TG_EBUSY)
+    else if (e == TG_EBUSY)
         reply_reason(c, 412, "Subscription has active connected consumers");
-    else if (e == TG_ENOENT || e == TG_ECLOSED)
+    else if (e == TG_ENOENT)
         no_subscription(c);
     else
         reply_err(c, e);
 }
 
-static void run_everywhere(struct call *c, void (*run)(struct call *c, struct subscription *s))
+static void run_everywhere(struct call *c, part_run run)
 {
-    if (!check_exists(c))
-        return;
-    struct action a = {run};
-    call_parts_begin(c, on_all_done);
-    (void)each_topic(c, run_on, &a);
-    call_parts_end(c);
+    if (!part_on_each(c, run, reply_action))
+        res_no_topic(c);
 }
 
 /* ---- list ---- */
 
-static void add_names(struct call *c, struct topic *t, void *ctx)
+static void take_names(struct part *p, struct topic *t)
 {
-    (void)c;
-    json_t *set = ctx;
+    p->result = json_object();
     for (struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next)
         if (s->state == SUB_READY)
-            json_object_set_new(set, s->name, json_null());
+            json_object_set_new(p->result, s->name, json_null());
+    part_end(p, TG_OK);
+}
+
+static void reply_names(struct call *c, enum tg_err e)
+{
+    if (e != TG_OK) {
+        reply_err(c, e);
+        return;
+    }
+    json_t *all = json_object(), *list = json_array(), *value;
+    const char *name;
+    json_object_foreach(c->results, name, value)
+    {
+        json_object_update(all, value);
+    }
+    json_object_foreach(all, name, value)
+    {
+        json_array_append_new(list, json_string(name));
+    }
+    json_decref(all);
+    reply_json(c, 200, list);
 }
 
 void subscriptions_list(struct call *c)
 {
-    if (!res_topic_name(c))
-        return;
-    json_t *set = json_object(), *list = json_array();
-    const char *name;
-    json_t *value;
-    bool exists = each_topic(c, add_names, set);
-    json_object_foreach(set, name, value)
-    {
-        json_array_append_new(list, json_string(name));
-    }
-    json_decref(set);
-    if (exists) {
-        reply_json(c, 200, list);
-    } else {
-        json_decref(list);
+    if (res_topic_name(c) && !part_on_each(c, take_names, reply_names))
         res_no_topic(c);
-    }
 }
 
 /* ---- where a MessageId points ---- */
@@ -177,46 +146,45 @@ static uint64_t first_entry(const struct topic *t, const struct position *p)
     return p->excluded && entry < t->durable_end ? entry + 1 : entry;
 }
 
-/* ---- create ---- */
-
-static void create_on(struct call *c, struct topic *t, void *ctx)
+/* For the parts: the position of the body, which stays with the call. False: refused. */
+static bool keep_position(struct call *c)
 {
-    const struct position *p = ctx;
-    struct sub_spec spec = {.name = call_capture(c, CAP_SUB),
-                            .durable = true,
-                            .start = START_AT,
-                            .start_entry = first_entry(t, p),
-                            .properties = p->properties};
-    call_part(c);
-    subscription_create(t, &spec, NULL, on_part_done, c);
+    struct position *p = xcalloc(1, sizeof *p);
+    c->handler_own = p;
+    return read_position(c, c->parsed, p);
 }
 
-static void on_all_created(struct call *c, enum tg_err e)
+static const struct position *kept_position(const struct part *p)
 {
-    reply_err(c, e);
+    return p->call->handler_own;
+}
+
+/* ---- create ---- */
+
+static void create_there(struct part *p, struct topic *t)
+{
+    const struct position *at = kept_position(p);
+    json_t *properties = at->properties != NULL ? json_deep_copy(at->properties) : NULL;
+    struct sub_spec spec = {.name = call_capture(p->call, CAP_SUB),
+                            .durable = true,
+                            .start = START_AT,
+                            .start_entry = first_entry(t, at),
+                            .properties = properties};
+    subscription_create(t, &spec, NULL, on_part_done, p);
+    json_decref(properties);
 }
 
 static void create_everywhere(struct call *c)
 {
-    json_t *body;
-    struct position p;
-    if (!call_json(c, &body))
-        return;
-    if (read_position(c, body, &p)) {
-        call_parts_begin(c, on_all_created);
-        if (!each_topic(c, create_on, &p))
-            call_part_ended(c, TG_ENOENT);
-        else
-            call_parts_end(c);
-    }
-    json_decref(body);
+    if (call_json(c, &c->parsed) && keep_position(c) && !part_on_each(c, create_there, reply_err))
+        res_no_topic(c);
 }
 
 /* The topic was made for it, as a client's SUBSCRIBE would. */
-static void on_topic_made(void *ctx, struct topic *t, enum tg_err e)
+static void on_topic_made(void *ctx, struct place *p, enum tg_err e)
 {
     struct call *c = ctx;
-    if (t != NULL)
+    if (p != NULL)
         create_everywhere(c);
     else if (e == TG_ENOENT)
         reply_reason(c, 404, "Namespace not found");
@@ -224,56 +192,74 @@ static void on_topic_made(void *ctx, struct topic *t, enum tg_err e)
         reply_err(c, e);
 }
 
+static void look_there(struct part *p, struct topic *t)
+{
+    if (find(p, t) != NULL)
+        part_end(p, TG_OK);
+}
+
+static void on_looked(struct call *c, enum tg_err e)
+{
+    if (e != TG_OK)
+        reply_err(c, e);
+    else if (any_found(c))
+        reply_reason(c, 409, "Subscription already exists for topic");
+    else
+        create_everywhere(c);
+}
+
 void subscriptions_create(struct call *c)
 {
     if (!res_topic_name(c))
         return;
-    int found = 0;
-    bool exists = each_topic(c, count_sub, &found);
     if (!name_is_valid_subscription(call_capture(c, CAP_SUB)))
         reply_reason(c, 412,
                      "the subscription's name may hold anything but '/' and control "
                      "characters");
-    else if (found > 0)
-        reply_reason(c, 409, "Subscription already exists for topic");
-    else if (exists)
-        create_everywhere(c);
+    else if (part_on_each(c, look_there, on_looked))
+        return;
     else if (c->broker->settings->allow_auto_topic_creation)
-        topic_create(c->shard, &c->topic, NULL, NULL, on_topic_made, c);
+        place_create(res_registry(c), &c->topic, NULL, NULL, on_topic_made, c);
     else
         res_no_topic(c);
 }
 
 /* ---- delete ---- */
 
-static void delete_one(struct call *c, struct subscription *s)
+static void delete_there(struct part *p, struct topic *t)
 {
-    subscription_delete(s, call_flag(c, "force"), on_part_done, c);
+    struct subscription *s = find(p, t);
+    if (s != NULL)
+        subscription_delete(s, call_flag(p->call, "force"), on_part_done, p);
 }
 
 void subscriptions_delete(struct call *c)
 {
     if (res_topic_name(c))
-        run_everywhere(c, delete_one);
+        run_everywhere(c, delete_there);
 }
 
 /* ---- skip and reset ---- */
 
-static void skip_all_one(struct call *c, struct subscription *s)
+static void skip_all_there(struct part *p, struct topic *t)
 {
-    subscription_skip(s, UINT64_MAX, on_part_done, c);
+    struct subscription *s = find(p, t);
+    if (s != NULL)
+        subscription_skip(s, UINT64_MAX, on_part_done, p);
 }
 
 void subscriptions_skip_all(struct call *c)
 {
     if (res_topic_name(c))
-        run_everywhere(c, skip_all_one);
+        run_everywhere(c, skip_all_there);
 }
 
-static void skip_one(struct call *c, struct subscription *s)
+static void skip_there(struct part *p, struct topic *t)
 {
-    int64_t n = call_number(c);
-    subscription_skip(s, n > 0 ? (uint64_t)n : 0, on_part_done, c);
+    struct subscription *s = find(p, t);
+    int64_t n = call_number(p->call);
+    if (s != NULL)
+        subscription_skip(s, n > 0 ? (uint64_t)n : 0, on_part_done, p);
 }
 
 static bool refuse_partitioned(struct call *c, const char *why)
@@ -288,39 +274,48 @@ void subscriptions_skip(struct call *c)
 {
     if (res_topic_name(c) &&
         !refuse_partitioned(c, "Skip messages on a partitioned topic is not allowed"))
-        run_everywhere(c, skip_one);
+        run_everywhere(c, skip_there);
 }
 
-static void reset_to_time_one(struct call *c, struct subscription *s)
+static void reset_to_time_there(struct part *p, struct topic *t)
 {
-    subscription_reset_to_time(s, call_number(c), on_part_done, c);
+    struct subscription *s = find(p, t);
+    if (s != NULL)
+        subscription_reset_to_time(s, call_number(p->call), on_part_done, p);
 }
 
 void subscriptions_reset_to_time(struct call *c)
 {
     if (res_topic_name(c))
-        run_everywhere(c, reset_to_time_one);
+        run_everywhere(c, reset_to_time_there);
 }
 
-static void reset_to_id(struct call *c, const struct position *p)
+static void reset_to_id_there(struct part *p, struct topic *t)
 {
-    struct topic *t = topic_find(c->shard, c->topic.full);
-    struct subscription *s = subscription_find(t, call_capture(c, CAP_SUB));
-    call_parts_begin(c, on_all_done);
-    subscription_reset(s, first_entry(t, p), on_part_done, c);
+    struct subscription *s = find(p, t);
+    if (s != NULL)
+        subscription_reset(s, first_entry(t, kept_position(p)), on_part_done, p);
+}
+
+/* The subscription is there: now the body counts. */
+static void on_found(struct call *c, enum tg_err e)
+{
+    if (e != TG_OK || !any_found(c)) {
+        reply_action(c, e);
+        return;
+    }
+    if (!call_json(c, &c->parsed))
+        return;
+    if (json_is_null(c->parsed))
+        reply_reason(c, 400, "a position is needed: a MessageId, \"latest\" or \"earliest\"");
+    else if (keep_position(c))
+        run_everywhere(c, reset_to_id_there);
 }
 
 void subscriptions_reset_to_id(struct call *c)
 {
-    json_t *body;
-    struct position p;
-    if (!res_topic_name(c) ||
-        refuse_partitioned(c, "Reset-cursor at position is not allowed for partitioned-topic") ||
-        !check_exists(c) || !call_json(c, &body))
-        return;
-    if (json_is_null(body))
-        reply_reason(c, 400, "a position is needed: a MessageId, \"latest\" or \"earliest\"");
-    else if (read_position(c, body, &p))
-        reset_to_id(c, &p);
-    json_decref(body);
+    if (res_topic_name(c) &&
+        !refuse_partitioned(c, "Reset-cursor at position is not allowed for partitioned-topic") &&
+        !part_on_each(c, look_there, on_found))
+        res_no_topic(c);
 }

@@ -2,6 +2,7 @@
  * concerns partitioned topics as such is in res_partitions.c. */
 #include <stdlib.h>
 
+#include "admin/part.h"
 #include "admin/res.h"
 
 enum { PROPERTIES_MAX_BYTES = 64 * 1024 }; /* of all keys and values of a topic */
@@ -13,13 +14,8 @@ void topics_list(struct call *c)
     struct ns *n = res_ns(c, "Namespace does not exist");
     if (n == NULL)
         return;
-    json_t *list = json_array();
-    bool system = call_flag(c, "includeSystemTopic");
     bool persistent = call_capture(c, CAP_DOMAIN)[0] == 'p';
-    for (struct topic *t = n->topics; persistent && t != NULL; t = t->ns_next)
-        if (res_topic_is_ready(t) && (system || !name_is_system_topic(t->name.local)))
-            json_array_append_new(list, json_string(t->name.full));
-    reply_json(c, 200, list);
+    reply_json(c, 200, persistent ? res_topic_names(c, n) : json_array());
 }
 
 void topics_list_partitioned(struct call *c)
@@ -67,7 +63,7 @@ static bool check_properties(struct call *c, json_t *body)
 /* Whose properties the path names. */
 struct properties_owner {
     struct partitioned *partitioned;
-    struct topic *topic;
+    struct place *place;
 };
 
 static bool find_owner(struct call *c, struct properties_owner *o)
@@ -78,16 +74,15 @@ static bool find_owner(struct call *c, struct properties_owner *o)
     o->partitioned = registry_partitioned(res_registry(c), c->topic.full);
     if (o->partitioned != NULL)
         return true;
-    o->topic = topic_find(c->shard, c->topic.full);
-    if (res_topic_is_ready(o->topic))
-        return true;
-    res_no_topic(c);
-    return false;
+    o->place = place_find_ready(res_registry(c), c->topic.full);
+    if (o->place == NULL)
+        res_no_topic(c);
+    return o->place != NULL;
 }
 
 static json_t *properties_of(const struct properties_owner *o)
 {
-    json_t *j = o->partitioned != NULL ? o->partitioned->properties : o->topic->properties;
+    json_t *j = o->partitioned != NULL ? o->partitioned->properties : o->place->properties;
     return j != NULL ? json_deep_copy(j) : json_object();
 }
 
@@ -103,9 +98,9 @@ static void on_saved_partitioned(void *ctx, enum tg_err e)
     reply_err(ctx, e);
 }
 
-static void on_saved(void *ctx, struct topic *t, enum tg_err e)
+static void on_saved(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     reply_err(ctx, e);
 }
 
@@ -118,7 +113,7 @@ static void save_properties(struct call *c, struct properties_owner *o, json_t *
         json_decref(properties);
         return;
     }
-    topic_set_properties(o->topic, properties, on_saved, c);
+    place_set_properties(o->place, properties, on_saved, c);
 }
 
 void topics_properties_set(struct call *c)
@@ -150,9 +145,9 @@ void topics_properties_delete(struct call *c)
 
 /* ---- create ---- */
 
-static void on_created(void *ctx, struct topic *t, enum tg_err e)
+static void on_created(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     struct call *c = ctx;
     if (e == TG_ENOENT)
         reply_reason(c, 404, "Namespace not found");
@@ -168,19 +163,19 @@ void topics_create(struct call *c)
     if (!res_topic_name(c) || !call_json(c, &body))
         return;
     json_t *properties = json_is_null(body) ? NULL : body;
-    if (topic_find(c->shard, c->topic.full) != NULL ||
+    if (place_find(res_registry(c), c->topic.full) != NULL ||
         registry_partitioned(res_registry(c), c->topic.full) != NULL)
         reply_reason(c, 409, "This topic already exists");
     else if (properties == NULL || check_properties(c, properties))
-        topic_create(c->shard, &c->topic, properties, NULL, on_created, c);
+        place_create(res_registry(c), &c->topic, properties, NULL, on_created, c);
     json_decref(body);
 }
 
 /* ---- delete ---- */
 
-static void on_deleted(void *ctx, struct topic *t, enum tg_err e)
+static void on_deleted(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     struct call *c = ctx;
     if (e == TG_EBUSY)
         reply_reason(c, 412, "Topic has active producers/subscriptions");
@@ -192,103 +187,121 @@ void topics_delete(struct call *c)
 {
     if (!res_topic_name(c))
         return;
-    struct topic *t = topic_find(c->shard, c->topic.full);
+    struct place *p = place_find_ready(res_registry(c), c->topic.full);
     if (registry_partitioned(res_registry(c), c->topic.full) != NULL)
         reply_reason(c, 409,
                      "%s is a partitioned topic, instead of calling delete topic, please call "
                      "delete-partitioned-topic.",
                      c->topic.full);
-    else if (!res_topic_is_ready(t))
+    else if (p == NULL)
         res_no_topic(c);
     else
-        topic_delete(t, call_flag(c, "force"), on_deleted, c);
+        place_delete(p, call_flag(c, "force"), on_deleted, c);
 }
 
 /* ---- unload: the clients come again; nothing else is there to be unloaded ---- */
 
+static void unload(struct part *p, struct topic *t)
+{
+    topic_disconnect_all(t);
+    part_end(p, TG_OK);
+}
+
 void topics_unload(struct call *c)
 {
-    if (!res_topic_name(c))
-        return;
-    struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
-    struct topic *t = topic_find(c->shard, c->topic.full);
-    if (p == NULL && !res_topic_is_ready(t)) {
+    if (res_topic_name(c) && !part_on_each(c, unload, reply_err))
         res_no_topic(c);
-        return;
-    }
-    for (int i = 0; p != NULL && i < p->partitions; i++) {
-        struct topic *part = res_partition(c, p, i);
-        if (part != NULL)
-            topic_disconnect_all(part);
-    }
-    if (p == NULL)
-        topic_disconnect_all(t);
-    reply_status(c, 204);
 }
 
 /* ---- statistics ---- */
 
-static struct stats_options options_of(struct call *c)
+static void reply_result(struct call *c, enum tg_err e)
 {
-    return (struct stats_options){.exclude_publishers = call_flag(c, "excludePublishers"),
-                                  .exclude_consumers = call_flag(c, "excludeConsumers")};
+    if (e == TG_OK)
+        reply_json(c, 200, part_result(c));
+    else
+        reply_err(c, e);
+}
+
+static void take_stats(struct part *p, struct topic *t)
+{
+    struct stats_options o = {.exclude_publishers = call_flag(p->call, "excludePublishers"),
+                              .exclude_consumers = call_flag(p->call, "excludeConsumers")};
+    p->result = stats_of_topic(t, &o);
+    part_end(p, TG_OK);
 }
 
 void topics_stats(struct call *c)
 {
-    struct stats_options o = options_of(c);
-    struct topic *t = res_topic(c);
-    if (t != NULL)
-        reply_json(c, 200, stats_of_topic(t, &o));
+    part_on_topic(c, take_stats, reply_result);
 }
 
+/* Still there after its partitions were asked? */
 static struct partitioned *find_partitioned(struct call *c)
 {
-    if (!res_topic_name(c))
-        return NULL;
     struct partitioned *p = registry_partitioned(res_registry(c), c->topic.full);
     if (p == NULL)
         reply_reason(c, 404, "Partitioned Topic %s not found", c->topic.full);
     return p;
 }
 
-void topics_partitioned_stats(struct call *c)
+static void reply_partitioned_stats(struct call *c, enum tg_err e)
 {
-    struct stats_options o = options_of(c);
+    if (e != TG_OK) {
+        reply_err(c, e);
+        return;
+    }
     const char *per = uri_arg(&c->uri, "perPartition");
     struct partitioned *p = find_partitioned(c);
     if (p != NULL)
-        reply_json(c, 200,
-                   stats_of_partitioned(c, p, per == NULL || call_flag(c, "perPartition"), &o));
+        reply_json(
+            c, 200,
+            stats_of_partitioned(p, c->results, per == NULL || call_flag(c, "perPartition")));
+}
+
+void topics_partitioned_stats(struct call *c)
+{
+    if (res_topic_name(c) && find_partitioned(c) != NULL)
+        (void)part_on_each(c, take_stats, reply_partitioned_stats);
+}
+
+static void take_internal_stats(struct part *p, struct topic *t)
+{
+    p->result = stats_internal(t);
+    part_end(p, TG_OK);
 }
 
 void topics_internal_stats(struct call *c)
 {
-    struct topic *t = res_topic(c);
-    if (t != NULL)
-        reply_json(c, 200, stats_internal(t));
+    part_on_topic(c, take_internal_stats, reply_result);
+}
+
+static void reply_partitioned_internal_stats(struct call *c, enum tg_err e)
+{
+    if (e != TG_OK) {
+        reply_err(c, e);
+        return;
+    }
+    struct partitioned *p = find_partitioned(c);
+    if (p != NULL)
+        reply_json(c, 200,
+                   json_pack("{s:{s:i,s:b},s:O}", "metadata", "partitions", p->partitions,
+                             "deleted", 0, "partitions", c->results));
 }
 
 void topics_partitioned_internal_stats(struct call *c)
 {
-    struct partitioned *p = find_partitioned(c);
-    if (p == NULL)
-        return;
-    json_t *parts = json_object();
-    for (int i = 0; i < p->partitions; i++) {
-        struct topic *t = res_partition(c, p, i);
-        if (t != NULL)
-            json_object_set_new(parts, t->name.full, stats_internal(t));
-    }
-    reply_json(c, 200,
-               json_pack("{s:{s:i,s:b},s:o}", "metadata", "partitions", p->partitions, "deleted", 0,
-                         "partitions", parts));
+    if (res_topic_name(c) && find_partitioned(c) != NULL)
+        (void)part_on_each(c, take_internal_stats, reply_partitioned_internal_stats);
+}
+
+static void take_last_id(struct part *p, struct topic *t)
+{
+    p->result = json_message_id(t, (int64_t)t->durable_end - 1);
+    part_end(p, TG_OK);
 }
 
 void topics_last_message_id(struct call *c)
 {
-    struct topic *t = res_topic(c);
-    if (t == NULL)
-        return;
-    reply_json(c, 200, json_message_id(t, (int64_t)t->durable_end - 1));
+    part_on_topic(c, take_last_id, reply_result);
 }

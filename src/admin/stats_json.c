@@ -141,7 +141,7 @@ static json_t *stats_of_consumer(const struct consumer *k, int64_t now_ns)
     put_int(j, "unackedMessages", (int64_t)k->unacked_messages);
     put_int(j, "avgMessagesPerEntry", 0);
     put_bool(j, "blockedConsumerOnUnackedMsgs", k->blocked_on_unacked);
-    put_address(j, stream_peer(k->conn->stream));
+    put_address(j, k->conn->peer);
     json_object_set_new(j, "connectedSince", json_iso_time(k->connected_wall_ns));
     put_text(j, "clientVersion", k->conn->client_version != NULL ? k->conn->client_version : "");
     put_wall_ms(j, "lastAckedTimestamp", k->last_ack_wall_ns);
@@ -409,19 +409,14 @@ static void add_stats(json_t *sum, const json_t *more, int depth)
     }
 }
 
-json_t *stats_of_partitioned(struct call *c, const struct partitioned *p, bool per_partition,
-                             const struct stats_options *o)
+json_t *stats_of_partitioned(const struct partitioned *p, json_t *each, bool per_partition)
 {
-    json_t *sum = json_object(), *parts = json_object();
-    for (int i = 0; i < p->partitions; i++) {
-        struct topic *t = res_partition(c, p, i);
-        if (t == NULL)
-            continue;
-        json_t *one = stats_of_topic(t, o);
+    json_t *sum = json_object();
+    const char *topic;
+    json_t *one;
+    json_object_foreach(each, topic, one)
+    {
         add_stats(sum, one, 2);
-        if (per_partition)
-            json_object_set(parts, t->name.full, one);
-        json_decref(one);
     }
     json_object_del(sum, "ownerBroker");
     put_real(sum, "averageMsgSize",
@@ -431,7 +426,7 @@ json_t *stats_of_partitioned(struct call *c, const struct partitioned *p, bool p
     if (p->properties != NULL)
         json_object_set(metadata, "properties", p->properties);
     json_object_set_new(sum, "metadata", metadata);
-    json_object_set_new(sum, "partitions", parts);
+    json_object_set_new(sum, "partitions", per_partition ? json_incref(each) : json_object());
     return sum;
 }
 

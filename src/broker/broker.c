@@ -17,88 +17,15 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
-#include "broker/conn.h"
-#include "broker/producer.h"
-#include "broker/subscription.h"
+#include "broker/front.h"
+#include "broker/link.h"
 #include "broker/topic.h"
+#include "broker/walk.h"
 
 enum {
     LEDGERS_PER_INSTANCE_BITS = 24, /* 16 M topics made per start */
-    STOP_GRACE_S = 5,               /* an orderly stop that takes longer is cut short */
 };
 #define INSTANCE_KEY "broker/instance"
-
-static void on_append(void *port_ctx, void *ctx, uint64_t ledger, uint64_t entry, enum tg_err e)
-{
-    (void)port_ctx;
-    (void)ledger;
-    publish_appended(ctx, entry, e);
-}
-
-static void on_store_state(void *port_ctx, enum ls_state state, const char *why)
-{
-    struct shard *s = port_ctx;
-    s->store_state = state;
-    switch (state) {
-    case LS_OK:
-        log_info("store: has room again");
-        publish_store_has_room(s);
-        break;
-    case LS_FULL:
-        log_warn("store: full: %s; publishing waits until there is room", why ? why : "");
-        break;
-    case LS_FAILED:
-        broker_fail(s->broker, why);
-        break;
-    }
-}
-
-static void wake_log(void *port_ctx)
-{
-    struct shard *s = port_ctx;
-    worker_wake(s->log_wake);
-}
-
-static void poll_log(void *ctx)
-{
-    struct shard *s = ctx;
-    ls_port_poll(s->log);
-    if (s->blocked && s->store_state == LS_OK)
-        publish_store_has_room(s);
-}
-
-static void wake_meta(void *ctx)
-{
-    struct shard *s = ctx;
-    worker_wake(s->meta_wake);
-}
-
-static void poll_meta(void *ctx)
-{
-    struct shard *s = ctx;
-    ms_port_poll(s->meta);
-}
-
-static void turn_end(void *ctx)
-{
-    struct shard *s = ctx;
-    publish_memory_given_back(s);
-    topics_dispatch(s);
-    ls_port_submit(s->log);
-}
-
-static const struct ls_port_ops port_ops = {
-    .on_append = on_append, .on_state = on_store_state, .wake = wake_log};
-
-int64_t shard_wall_ns(struct shard *s)
-{
-    int64_t now = shard_now_ns(s);
-    if (s->wall_of_ns != now) {
-        s->wall_of_ns = now;
-        s->wall_ns = wall_now_ns();
-    }
-    return s->wall_ns;
-}
 
 /* ---- start ---- */
 
@@ -117,11 +44,27 @@ static TG_MUSTCHECK enum tg_err make_data_dir(const char *dir, char **why)
     return TG_EIO;
 }
 
+static TG_MUSTCHECK enum tg_err make_shards(struct broker *b, char **why)
+{
+    for (int i = 0; i < b->shards; i++) {
+        struct shard *s = &b->shard[i];
+        struct worker_config cfg = {.index = i, .budget = &b->budget, .user = s};
+        s->broker = b;
+        s->index = i;
+        enum tg_err e = worker_new(&s->worker, &cfg);
+        if (e) {
+            *why = xasprintf("event loop of worker %d: %s", i, err_text(e));
+            return e;
+        }
+    }
+    return TG_OK;
+}
+
 enum tg_err broker_open(struct broker *b, struct settings *s, char **why)
 {
-    *b = (struct broker){.settings = s, .shards = 1, .started_ns = mono_now_ns()};
+    *b = (struct broker){.settings = s, .shards = (int)s->workers, .started_ns = mono_now_ns()};
+    TG_ASSERT(b->shards >= 1 && b->shards <= BROKER_WORKERS_MAX); /* settings_set saw to it */
     budget_init(&b->budget, s->memory_bytes);
-    timer_init(&b->stop_timer, NULL);
     enum tg_err e = make_data_dir(s->data_dir, why);
     if (!e)
         e = meta_open(&b->meta, s->data_dir, why);
@@ -139,24 +82,29 @@ enum tg_err broker_open(struct broker *b, struct settings *s, char **why)
         b->meta = NULL;
         return e;
     }
-    struct worker_config cfg = {.index = 0, .budget = &b->budget, .user = &b->shard[0]};
-    e = worker_new(&b->shard[0].worker, &cfg);
-    if (e)
-        *why = xasprintf("event loop: %s", err_text(e));
-    return e;
+    return make_shards(b, why);
+}
+
+static void stop_workers(struct broker *b)
+{
+    for (int i = 0; i < b->shards; i++)
+        worker_stop(b->shard[i].worker);
 }
 
 static void fail_start(struct broker *b, char *why)
 {
-    free(b->fatal);
+    if (atomic_exchange(&b->failed, true)) {
+        free(why);
+        return;
+    }
     b->fatal = why;
     b->exit_code = 1;
-    worker_stop(b->shard[0].worker);
+    stop_workers(b);
 }
 
 static void on_accept(void *ctx, struct stream *stream)
 {
-    conn_accept(ctx, stream);
+    front_place(ctx, stream);
 }
 
 static const char *advertised_host(const struct broker *b)
@@ -178,7 +126,7 @@ static void open_door(struct run *run)
 {
     struct broker *b = run->broker;
     const struct settings *set = b->settings;
-    if (b->stopping || b->fatal)
+    if (b->stopping || b->failed)
         return; /* meanwhile */
     b->broker_port = (int)set->broker_port;
     enum tg_err e = listener_open(&b->listener, b->shard[0].worker, set->bind_address,
@@ -240,16 +188,6 @@ static void on_instance(void *ctx, enum tg_err e, int64_t version, const char *v
     ms_put(b->shard[0].meta, INSTANCE_KEY, text, (size_t)n, MS_ANY, on_instance_written, run);
 }
 
-static void start_shard(struct shard *s, struct broker *b)
-{
-    s->broker = b;
-    s->log_wake = worker_wake_new(s->worker, poll_log, s);
-    s->meta_wake = worker_wake_new(s->worker, poll_meta, s);
-    s->log = ls_port_open(b->ledgers, &port_ops, s);
-    s->meta = ms_port_open(b->meta, wake_meta, s);
-    worker_at_turn_end(s->worker, turn_end, s);
-}
-
 static void on_worker_start(struct worker *w)
 {
     struct shard *s = shard_of(w);
@@ -257,73 +195,101 @@ static void on_worker_start(struct worker *w)
     ms_get(s->meta, INSTANCE_KEY, on_instance, s->broker->run);
 }
 
-/* The loop has ended, all connections are gone. Whoever still waits for a row or a read is told, so
- * that every request ends as it would have, and lets go of what it holds. */
-static void settle(struct shard *s)
+/* Worker 0 is this thread. Returns how many were started. */
+static int start_others(struct broker *b)
+{
+    for (int i = 1; i < b->shards; i++) {
+        enum tg_err e = worker_start(b->shard[i].worker, NULL);
+        if (e) {
+            fail_start(b, xasprintf("worker %d can't be started: %s", i, err_text(e)));
+            return i;
+        }
+    }
+    return b->shards;
+}
+
+/* The workers have ended, all connections are gone. */
+static void settle(struct broker *b)
 {
     bool more = true;
     while (more) {
-        more = ms_port_finish(s->meta);
-        more = ls_port_finish_reads(s->log) || more;
+        more = false;
+        for (int i = 0; i < b->shards; i++) {
+            walks_abandon(&b->shard[i]);
+            more = shard_settle(&b->shard[i]) || more;
+        }
     }
+    for (int i = 0; i < b->shards; i++)
+        links_free_all(&b->shard[i]);
 }
 
 int broker_run(struct broker *b, void (*on_ready)(void *ctx), void *ctx)
 {
     struct run run = {.broker = b, .on_ready = on_ready, .ctx = ctx};
     b->run = &run;
-    start_shard(&b->shard[0], b);
+    for (int i = 0; i < b->shards; i++)
+        shard_start(&b->shard[i]);
+    int started = start_others(b);
     worker_run(b->shard[0].worker, on_worker_start);
     b->ready = false;
-    settle(&b->shard[0]);
+    stop_workers(b);
+    for (int i = 1; i < started; i++)
+        worker_join(b->shard[i].worker);
+    settle(b);
     return b->exit_code;
 }
 
 /* ---- stop ---- */
 
+struct order {
+    struct letter letter; /* first */
+};
+
 /* The worker writes what is still to be said and ends every stream, before its loop ends. */
-static void end_loop(struct broker *b)
+static void end_shard(struct shard *s)
 {
-    b->ready = false;
-    conn_close_all(&b->shard[0], "the broker stops");
-    worker_stop(b->shard[0].worker);
+    fronts_close_all(s, "the broker stops");
+    worker_stop(s->worker);
 }
 
-static void on_cursors_written(void *ctx)
+static void on_end(struct letter *l, struct shard *at)
 {
-    end_loop(ctx);
+    free(l);
+    end_shard(at);
 }
 
-static void stop_step(struct timer *t, int64_t now_ns)
+static void on_stop(struct letter *l, struct shard *at)
 {
-    struct broker *b = (struct broker *)((char *)t - offsetof(struct broker, stop_timer));
-    struct shard *s = &b->shard[0];
-    if (now_ns >= b->stop_deadline_ns) {
-        log_warn("stop: %llu messages still in flight after %d s: given up, unacknowledged",
-                 (unsigned long long)s->in_flight, STOP_GRACE_S);
-        end_loop(b);
-    } else if (s->in_flight > 0) {
-        timer_arm(s->worker, t, now_ns + MONO_MS);
-    } else {
-        timer_arm(s->worker, t, b->stop_deadline_ns); /* should the cursors hang */
-        subscriptions_flush_all(s, on_cursors_written, b);
+    free(l);
+    shard_stop(at);
+}
+
+static void drop_order(struct letter *l)
+{
+    free(l);
+}
+
+static void order_others(struct broker *b, void (*read)(struct letter *l, struct shard *at))
+{
+    for (int i = 1; i < b->shards; i++) {
+        struct order *o = xcalloc(1, sizeof *o);
+        letter_post(&b->shard[0], &b->shard[i], &o->letter, read, drop_order);
     }
 }
 
-/* Or their limits would feed the store during the stop, and it would never be idle. Nobody was
- * promised anything: their clients send them again. */
-static void drop_what_is_parked(struct shard *s)
+void broker_shard_stopped(struct broker *b)
 {
-    for (struct topic *t = s->topics; t; t = t->hh.next)
-        for (struct producer *p = t->producers; p; p = p->next)
-            publish_abandon(p);
+    if (--b->still_stopping > 0)
+        return;
+    b->ready = false;
+    order_others(b, on_end);
+    end_shard(&b->shard[0]);
 }
 
 static void begin_stop(struct mail *m, struct worker *w)
 {
     free(m);
-    struct shard *s = shard_of(w);
-    struct broker *b = s->broker;
+    struct broker *b = shard_of(w)->broker;
     if (b->stopping)
         return;
     b->stopping = true;
@@ -331,12 +297,9 @@ static void begin_stop(struct mail *m, struct worker *w)
     if (b->listener)
         listener_close(b->listener);
     b->listener = NULL;
-    for (struct conn *c = s->conns; c; c = c->hh.next)
-        stream_pause(c->stream);
-    drop_what_is_parked(s);
-    b->stop_deadline_ns = shard_now_ns(s) + STOP_GRACE_S * MONO_S;
-    timer_init(&b->stop_timer, stop_step);
-    timer_arm(w, &b->stop_timer, shard_now_ns(s));
+    b->still_stopping = b->shards;
+    order_others(b, on_stop);
+    shard_stop(&b->shard[0]);
 }
 
 void broker_stop(struct broker *b)
@@ -349,29 +312,38 @@ void broker_stop(struct broker *b)
 
 void broker_fail(struct broker *b, const char *why)
 {
-    if (b->fatal)
+    if (atomic_exchange(&b->failed, true))
         return;
     b->fatal = xstrdup(why ? why : "unknown reason");
     b->exit_code = 5;
     log_error("store: %s; nothing more is acknowledged, the broker ends", b->fatal);
-    worker_stop(b->shard[0].worker);
+    stop_workers(b);
+}
+
+static void close_shard(struct shard *s)
+{
+    struct topic *t, *next;
+    HASH_ITER(hh, s->topics, t, next)
+    {
+        topic_free(t);
+    }
 }
 
 void broker_close(struct broker *b)
 {
-    struct shard *s = &b->shard[0];
-    if (s->log) {
-        struct topic *t, *next;
-        HASH_ITER(hh, s->topics, t, next)
-        {
-            topic_free(t);
+    for (int i = 0; i < b->shards; i++)
+        close_shard(&b->shard[i]);
+    registry_free(b->registry);
+    for (int i = 0; i < b->shards; i++) {
+        struct shard *s = &b->shard[i];
+        if (s->log) {
+            ms_port_close(s->meta);
+            ls_port_close(s->log);
+            arena_free(s->arena);
         }
-        registry_free(b->registry);
-        ms_port_close(s->meta);
-        ls_port_close(s->log);
+        if (s->worker)
+            worker_free(s->worker);
     }
-    if (s->worker)
-        worker_free(s->worker);
     if (b->ledgers)
         ls_close(b->ledgers);
     if (b->meta)

@@ -8,6 +8,7 @@
 
 #include "base/budget.h"
 #include "base/log.h"
+#include "broker/letter.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
 #include "net/stream.h"
@@ -15,16 +16,19 @@
 #include "store/ledger_store.h"
 #include "store/meta_store.h"
 
-struct conn;
-struct topic;
+struct arena;
 struct broker;
-
-enum { BROKER_WORKERS_MAX = 1 }; /* several workers: see docs/ARCHITECTURE.md, "Placement" */
+struct conn;
+struct link;
+struct topic;
+struct walk_part;
 
 /* The broker's part of one worker; worker_user() gives it. Everything in it belongs to that worker.
  */
 struct shard {
+    char pad[64]; /* no cache line is shared with another's */
     struct broker *broker;
+    int index; /* 0: the control worker */
     struct worker *worker;
     struct ls_port *log;
     struct ms_port *meta;
@@ -32,8 +36,17 @@ struct shard {
     struct topic *topics; /* map by full name */
     struct topic *
         dirty_topics; /* with entries newly durable or consumers newly able: dispatch at turn end */
-    struct conn *conns; /* list */
-    uint32_t conn_count;
+    struct conn *conns;                  /* map by id: fronts, and far ends of links */
+    uint32_t front_count;                /* sockets */
+    struct arena *arena;                 /* of the command being handled */
+    struct link *links_out, *links_back; /* with a parcel to be posted at turn end */
+    struct link *links_orphaned;         /* link.c: whose other worker has ended first */
+    struct letter_queue unsent[BROKER_WORKERS_MAX], undelivered; /* letter.c */
+    struct timer unsent_timer;
+    struct walk_part *walks; /* under way here */
+    bool stopping;           /* nothing more is read */
+    struct timer stop_timer;
+    int64_t stop_deadline_ns;
     enum ls_state store_state;
     struct producer
         *wanting_memory;      /* producers whose socket rests until parked frames have gone */
@@ -43,6 +56,7 @@ struct shard {
     int64_t wall_ns, wall_of_ns;      /* the wall clock, read once per turn: shard_wall_ns */
     uint64_t publish_throttled_total; /* throttlings begun, for metrics */
     struct log_gate throttle_log, refused_log; /* of all producers, of all connections */
+    _Atomic int64_t placed_connections; /* by the listener: those here and on their way here */
 };
 
 struct broker {
@@ -58,13 +72,14 @@ struct broker {
     char *service_url;  /* pulsar://host:port as LOOKUP answers it */
     char *web_url;      /* set by main when admin/ listens; for lookups over HTTP */
     int64_t started_ns; /* monotonic */
-    uint64_t next_conn_id;
+    _Atomic uint64_t last_conn_id;
+    _Atomic int64_t connections; /* sockets of all workers */
     uint64_t instance; /* counts the starts of this data directory: part of made-up names and ids */
     uint64_t next_ledger; /* instance << 24 upwards, so that no id is ever used twice */
-    bool stopping;
-    struct timer stop_timer;
-    int64_t stop_deadline_ns;
-    struct run *run; /* private to broker.c: whom to tell when ready */
+    bool stopping;        /* the control worker's, like the next one */
+    int still_stopping;   /* workers that have something to finish */
+    struct run *run;      /* private to broker.c: whom to tell when ready */
+    _Atomic bool failed;
     _Atomic bool ready;
     _Atomic int
         exit_code; /* what the process ends with: 0 in order, 1 no start, 5 the disk failed */
@@ -74,17 +89,34 @@ struct broker {
 /* Opens the stores and the listener, loads the registry. On error *why (caller frees) names file or
  * address and what to do. Call on the main thread, before the workers run. */
 TG_MUSTCHECK enum tg_err broker_open(struct broker *b, struct settings *s, char **why);
-/* Runs worker 0 on the calling thread until broker_stop; <on_ready>(ctx) is called on it when
- * clients can be served. Returns the exit code. */
+/* Runs worker 0 on the calling thread and the others on their own until broker_stop;
+ * <on_ready>(ctx) is called on worker 0 when clients can be served. Returns the exit code. */
 int broker_run(struct broker *b, void (*on_ready)(void *ctx), void *ctx);
 /* Any thread, also a signal's watcher: stop in order: no new connections, receipts owed go out,
  * cursors are written, stores are closed. */
 void broker_stop(struct broker *b);
 /* The store failed or memory is damaged: say why and end with an error, without acknowledging
- * anything. */
+ * anything. Any worker. */
 void broker_fail(struct broker *b, const char *why);
+/* A worker has stopped (shard_stop). On the control worker. */
+void broker_shard_stopped(struct broker *b);
 void broker_close(struct broker *b); /* after broker_run returned */
 
+/* ---- shard.c ---- */
+
+/* Opens its ports; before its worker runs. */
+void shard_start(struct shard *s);
+/* Orderly stop, on its worker: nothing more is read, what is in flight becomes durable and is
+ * acknowledged, cursors are written; then the control worker hears of it. */
+void shard_stop(struct shard *s);
+/* All workers have ended: whoever waits is told, so that every request ends as it would have.
+ * False: nobody waited. Main thread. */
+bool shard_settle(struct shard *s);
+
+static inline struct shard *shard_control(const struct shard *s)
+{
+    return &s->broker->shard[0];
+}
 static inline struct shard *shard_of(struct worker *w)
 {
     return worker_user(w);

@@ -2,7 +2,6 @@
  * acknowledged; what is only parked is dropped (the client has failed it, or will send it again).
  */
 #include "broker/conn.h"
-#include "broker/opening.h"
 #include "broker/producer.h"
 
 void cmd_close_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
@@ -10,7 +9,6 @@ void cmd_close_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     const Pulsar__Proto__CommandCloseProducer *in = cmd->close_producer;
     struct producer *p = conn_producer(c, in->producer_id);
     if (!p) { /* unknown or closed already: what the client wants is so */
-        opening_cancel(c, in->producer_id);
         conn_send_success(c, in->request_id);
         return;
     }

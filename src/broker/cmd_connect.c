@@ -5,8 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/mono.h"
-#include "broker/conn.h"
+#include "broker/front.h"
 #include "broker/names.h"
 
 enum {
@@ -38,7 +37,7 @@ static void send_connected(struct conn *c)
     cmd.connected = &ok;
     ok.server_version = server;
     ok.has_protocol_version = true;
-    ok.protocol_version = c->protocol_version;
+    ok.protocol_version = c->front->protocol_version;
     ok.has_max_message_size = true;
     ok.max_message_size = (int32_t)c->shard->broker->settings->max_message_bytes;
     ok.feature_flags = &flags;
@@ -54,15 +53,11 @@ void cmd_connect(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
         conn_close(c, "a second CONNECT");
         return;
     }
-    const struct settings *set = c->shard->broker->settings;
     int32_t theirs = in->has_protocol_version ? in->protocol_version : 0;
     c->client_version = clean_version(in->client_version);
-    c->protocol_version = theirs < PROTOCOL_VERSION ? theirs : PROTOCOL_VERSION;
-    c->supports_entry_metadata =
-        in->feature_flags && in->feature_flags->supports_broker_entry_metadata;
-    c->state = CONN_READY;
-    timer_arm(c->shard->worker, &c->timer, shard_now_ns(c->shard) + set->keep_alive_s * MONO_S / 3);
-    log_debug("conn %llu: %s connected, client %s, protocol %d", (unsigned long long)c->id,
-              stream_peer(c->stream), c->client_version, c->protocol_version);
+    c->front->protocol_version = theirs < PROTOCOL_VERSION ? theirs : PROTOCOL_VERSION;
+    front_ready(c->front);
+    log_debug("conn %llu: %s connected, client %s, protocol %d", (unsigned long long)c->id, c->peer,
+              c->client_version, c->front->protocol_version);
     send_connected(c);
 }

@@ -60,7 +60,7 @@ void cmd_consumer_stats(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     out.request_id = in->request_id;
     if (k && k->sub) {
         write_time(since, sizeof since, k->connected_wall_ns);
-        snprintf(address, sizeof address, "/%s", stream_peer(c->stream));
+        snprintf(address, sizeof address, "/%s", c->peer);
         out.connectedsince = since;
         out.address = address;
         fill(&out, k);

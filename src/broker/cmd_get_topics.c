@@ -5,11 +5,11 @@
 
 #include "base/alloc.h"
 #include "broker/conn.h"
-#include "broker/topic.h"
+#include "broker/place.h"
 
-static bool is_wanted(const struct topic *t)
+static bool is_wanted(const struct place *p)
 {
-    return t->state == TOPIC_READY && !name_is_system_topic(t->name.local);
+    return p->state == PLACE_READY && !name_is_system_topic(p->name.local);
 }
 
 void cmd_get_topics_of_namespace(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
@@ -30,11 +30,11 @@ void cmd_get_topics_of_namespace(struct conn *c, const Pulsar__Proto__BaseComman
     r.topics = xcalloc(ns->topic_count + 1, sizeof *r.topics);
     bool persistent =
         in->mode != PULSAR__PROTO__COMMAND_GET_TOPICS_OF_NAMESPACE__MODE__NON_PERSISTENT;
-    struct topic *t;
-    DL_FOREACH2(ns->topics, t, ns_next)
+    struct place *p;
+    DL_FOREACH2(ns->places, p, ns_next)
     {
-        if (persistent && is_wanted(t))
-            r.topics[r.n_topics++] = t->name.full;
+        if (persistent && is_wanted(p))
+            r.topics[r.n_topics++] = p->name.full;
     }
     r.has_filtered = true;
     r.has_changed = true;

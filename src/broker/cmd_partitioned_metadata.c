@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "broker/conn.h"
 #include "broker/names.h"
-#include "broker/topic.h"
+#include "broker/place.h"
 
 struct pending { /* the answer waits for the partitions to be made */
     struct shard *shard;
@@ -79,7 +79,7 @@ static void look_up(struct conn *c, const struct topic_name *n,
     char text[256];
     if (part) {
         answer_partitions(c, in->request_id, part->partitions);
-    } else if (topic_find(c->shard, n->full) || n->partitioned) {
+    } else if (place_find(b->registry, n->full) || n->partitioned) {
         answer_partitions(c, in->request_id, 0);
     } else if (!registry_ns(b->registry, n->ns)) {
         snprintf(text, sizeof text, "Namespace %.200s does not exist", n->ns);

@@ -1,6 +1,7 @@
-/* cmd_subscribe.c - SUBSCRIBE: finds or makes the topic and the subscription, connects the
- * consumer, answers when both rows are durable. Exclusive and Shared; schemas are accepted and not
- * checked; read_compacted and replicate_subscription_state are accepted and have no effect.
+/* cmd_subscribe.c - SUBSCRIBE: finds or makes the subscription of a topic that is here (opening.h
+ * saw to it), connects the consumer, answers when the subscription's row is durable. Exclusive and
+ * Shared; schemas are accepted and not checked; read_compacted and replicate_subscription_state are
+ * accepted and have no effect.
  *
  * Error codes are chosen by what the clients do with them: NotAllowedError and TopicNotFound are
  * final, ServiceNotReady makes them try again. */
@@ -66,7 +67,7 @@ static void refuse_for(struct consumer_opening *o, enum tg_err e, const char *wh
     free(text);
 }
 
-/* ---- third: the subscription is there ---- */
+/* ---- second: the subscription is there ---- */
 
 static void connect_consumer(struct consumer_opening *o, struct subscription *s)
 {
@@ -82,7 +83,7 @@ static void connect_consumer(struct consumer_opening *o, struct subscription *s)
         break;
     }
     log_info("topic %s: subscription %s: consumer %s: conn %" PRIu64 " %s", s->topic->name.full,
-             s->name, c->name, c->conn->id, stream_peer(c->conn->stream));
+             s->name, c->name, c->conn->id, c->conn->peer);
     conn_send_success(c->conn, o->request_id);
     opening_free(o);
 }
@@ -126,35 +127,6 @@ static void on_subscription(void *ctx, struct subscription *s, enum tg_err e)
     }
 }
 
-/* ---- second: the topic is there ---- */
-
-static void on_topic(void *ctx, struct topic *t, enum tg_err e)
-{
-    struct consumer_opening *o = ctx;
-    if (!t || !o->consumer) {
-        if (o->consumer)
-            refuse_for(o, e, "topic");
-        else
-            opening_free(o);
-        return;
-    }
-    const struct settings *set = t->shard->broker->settings;
-    if (o->durable && !set->allow_auto_subscription && !subscription_find(t, o->subscription)) {
-        refuse(o, E(SubscriptionNotFound), "Subscription does not exist");
-        return;
-    }
-    struct sub_spec spec = {.name = o->subscription,
-                            .durable = o->durable,
-                            .start = o->start,
-                            .properties = o->properties};
-    if (o->has_start_id) {
-        /* At that very entry: a client that wants what is after it drops it itself. */
-        spec.start = START_AT;
-        spec.start_entry = topic_position_to_entry(t, o->start_ledger, o->start_entry);
-    }
-    subscription_create(t, &spec, &o->existed, on_subscription, o);
-}
-
 /* ---- first: the command ---- */
 
 static char *make_name(const struct conn *c, uint64_t consumer_id)
@@ -164,8 +136,8 @@ static char *make_name(const struct conn *c, uint64_t consumer_id)
     return xasprintf("%0*" PRIx64, MADE_UP_NAME_DIGITS, mixed >> (64 - 4 * MADE_UP_NAME_DIGITS));
 }
 
-static void open_consumer(struct conn *c, const Pulsar__Proto__CommandSubscribe *in,
-                          const struct topic_name *n)
+static struct consumer_opening *opening_new(struct conn *c,
+                                            const Pulsar__Proto__CommandSubscribe *in)
 {
     struct consumer_opening *o = xcalloc(1, sizeof *o);
     bool named = in->consumer_name && *in->consumer_name;
@@ -191,11 +163,29 @@ static void open_consumer(struct conn *c, const Pulsar__Proto__CommandSubscribe 
         o->start_ledger = in->start_message_id->ledgerid;
         o->start_entry = in->start_message_id->entryid;
     }
-    topic_create(c->shard, n, NULL, NULL, on_topic, o);
+    return o;
 }
 
-/* What is wrong with the command by itself; NULL when nothing is. */
-static const char *problem_of(const Pulsar__Proto__CommandSubscribe *in)
+static void find_subscription(struct consumer_opening *o, struct topic *t)
+{
+    const struct settings *set = t->shard->broker->settings;
+    if (o->durable && !set->allow_auto_subscription && !subscription_find(t, o->subscription)) {
+        refuse(o, E(SubscriptionNotFound), "Subscription does not exist");
+        return;
+    }
+    struct sub_spec spec = {.name = o->subscription,
+                            .durable = o->durable,
+                            .start = o->start,
+                            .properties = o->properties};
+    if (o->has_start_id) {
+        /* At that very entry: a client that wants what is after it drops it itself. */
+        spec.start = START_AT;
+        spec.start_entry = topic_position_to_entry(t, o->start_ledger, o->start_entry);
+    }
+    subscription_create(t, &spec, &o->existed, on_subscription, o);
+}
+
+const char *cmd_subscribe_problem(const Pulsar__Proto__CommandSubscribe *in)
 {
     size_t len = strlen(in->subscription);
     if (len == 0)
@@ -213,31 +203,6 @@ static const char *problem_of(const Pulsar__Proto__CommandSubscribe *in)
     return NULL;
 }
 
-/* What must hold before the topic is looked at; an error was sent when false. */
-static bool check(struct conn *c, const Pulsar__Proto__CommandSubscribe *in,
-                  const struct topic_name *n)
-{
-    const struct settings *set = c->shard->broker->settings;
-    const char *problem = problem_of(in);
-    bool may_make = in->force_topic_creation && set->allow_auto_topic_creation;
-    if (!n->persistent)
-        problem = NON_PERSISTENT_REFUSED;
-    if (problem)
-        conn_send_error_text(c, in->request_id, E(NotAllowedError), problem);
-    else if (c->consumer_count >= set->max_consumers_per_connection)
-        conn_send_error(c, in->request_id, E(NotAllowedError),
-                        "a connection may have %" PRId64 " consumers",
-                        set->max_consumers_per_connection);
-    else if (registry_partitioned(c->shard->broker->registry, n->full))
-        conn_send_error(c, in->request_id, E(NotAllowedError),
-                        "%s is a partitioned topic: subscribe to its partitions", n->full);
-    else if (!topic_may_be_opened(c->shard, n, may_make))
-        conn_send_error(c, in->request_id, E(TopicNotFound), "Topic %s does not exist", n->full);
-    else
-        return true;
-    return false;
-}
-
 void cmd_subscribe(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
 {
     const Pulsar__Proto__CommandSubscribe *in = cmd->subscribe;
@@ -251,13 +216,10 @@ void cmd_subscribe(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
                              "Consumer is already present on the connection");
         return;
     }
-    struct topic_name n;
-    const char *why;
-    if (topic_name_parse(&n, in->topic, &why) != TG_OK) {
-        conn_send_error(c, in->request_id, E(InvalidTopicName), "topic name: %s", why);
-        return;
-    }
-    if (check(c, in, &n))
-        open_consumer(c, in, &n);
-    topic_name_fini(&n);
+    struct topic *t = topic_named(c->shard, in->topic);
+    struct consumer_opening *o = opening_new(c, in);
+    if (t)
+        find_subscription(o, t);
+    else
+        refuse_for(o, TG_EBUSY, "topic");
 }

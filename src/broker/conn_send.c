@@ -1,19 +1,44 @@
-/* conn_send.c - what the broker says to a client: whole frames, written into the stream's output.
- * Nothing is written to a connection that is closed. */
+/* conn_send.c - what the broker says to a client: whole frames, written into the stream's
+ * output, or into what goes to the worker that has the socket. Nothing is written to a connection
+ * that is closed. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "broker/conn.h"
+#include "broker/link.h"
 
 enum { ERROR_TEXT_MAX = 512 };
+
+uint8_t *conn_reserve(struct conn *c, size_t n)
+{
+    return c->stream ? stream_reserve(c->stream, n) : link_reserve(c->link, n);
+}
+
+void conn_commit(struct conn *c, size_t n)
+{
+    if (c->stream)
+        stream_commit(c->stream, n);
+    else
+        link_commit(c->link, n);
+}
+
+size_t conn_output_bytes(const struct conn *c)
+{
+    return c->stream ? stream_output_bytes(c->stream) : link_output_bytes(c->link);
+}
+
+bool conn_is_congested(struct conn *c)
+{
+    return c->stream ? stream_is_congested(c->stream) : link_is_congested(c->link);
+}
 
 void conn_send(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
 {
     if (c->state == CONN_CLOSED)
         return;
     size_t n = command_frame_len(cmd);
-    command_frame_write(cmd, stream_reserve(c->stream, n));
-    stream_commit(c->stream, n);
+    command_frame_write(cmd, conn_reserve(c, n));
+    conn_commit(c, n);
 }
 
 #define COMMAND(cmd, TYPE)                                                                         \

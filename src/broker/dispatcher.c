@@ -54,7 +54,7 @@ static bool is_available(struct consumer *c)
 {
     if (c->permits <= 0 || c->blocked_on_unacked || c->conn->state != CONN_READY)
         return false;
-    if (!stream_is_congested(c->conn->stream))
+    if (!conn_is_congested(c->conn))
         return true;
     c->conn->subscriptions_waiting = true; /* its on_drained brings it back */
     return false;
@@ -91,7 +91,7 @@ static void room_of(struct subscription *s, uint64_t *messages, uint64_t *bytes)
     for (struct consumer *c = s->consumers; c && *messages < READ_ENTRIES; c = c->next) {
         if (!is_available(c))
             continue;
-        size_t queued = stream_output_bytes(c->conn->stream);
+        size_t queued = conn_output_bytes(c->conn);
         *messages += (uint64_t)c->permits;
         *bytes += queued < STREAM_OUTPUT_HIGH ? STREAM_OUTPUT_HIGH - queued : 1;
     }
@@ -115,10 +115,10 @@ static void write_message(struct consumer *c, const struct ls_entry *e, uint32_t
         .has_epoch = c->has_epoch,
         .epoch = c->epoch,
     };
-    uint8_t *out = stream_reserve(c->conn->stream, COMMAND_MESSAGE_HEAD_MAX + (size_t)e->len);
+    uint8_t *out = conn_reserve(c->conn, COMMAND_MESSAGE_HEAD_MAX + (size_t)e->len);
     size_t n = command_write_message_head(out, &h, e->crc, e->len);
     memcpy(out + n, e->body, e->len);
-    stream_commit(c->conn->stream, n + e->len);
+    conn_commit(c->conn, n + e->len);
 }
 
 static void count_unacked(struct consumer *c, uint32_t messages)

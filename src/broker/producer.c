@@ -38,7 +38,7 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     p->conn = c;
     p->topic = t;
     p->name = name;
-    p->address = xstrdup(stream_peer(c->stream));
+    p->address = xstrdup(c->peer);
     p->client_version = xstrdup(c->client_version);
     p->connected_wall_ns = shard_wall_ns(c->shard);
     gate_init(&p->gate);

@@ -371,9 +371,9 @@ static void send_receipt(struct producer *p, const struct in_flight *f, uint64_t
     struct conn *c = p->conn;
     if (c->state == CONN_CLOSED)
         return;
-    uint8_t *out = stream_reserve(c->stream, COMMAND_RECEIPT_MAX);
-    stream_commit(c->stream, command_write_receipt(out, p->id, f->sequence_id,
-                                                   f->highest_sequence_id, ledger, entry));
+    uint8_t *out = conn_reserve(c, COMMAND_RECEIPT_MAX);
+    conn_commit(c, command_write_receipt(out, p->id, f->sequence_id, f->highest_sequence_id, ledger,
+                                         entry));
     p->receipts++;
 }
 
@@ -397,10 +397,8 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
     } else {
         producer_free_if_done(p);
     }
-    if (t->free_when_drained && t->ring_len == 0) {
-        topic_free(t);
+    if (topic_end_if_drained(t))
         return;
-    }
     subscriptions_appended(t, entry, f.messages);
     topic_mark_dirty(t);
 }

@@ -12,7 +12,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/registry_priv.h"
-#include "broker/topic.h"
 
 /* ---- the queue of changes ---- */
 
@@ -174,6 +173,11 @@ void registry_free(struct registry *r)
     if (r == NULL)
         return;
     abandon_changes(r);
+    struct place *place, *next_place;
+    HASH_ITER(hh, r->places, place, next_place)
+    {
+        place_free(place);
+    }
     struct partitioned *p, *next_p;
     HASH_ITER(hh, r->partitioned, p, next_p)
     {
@@ -498,8 +502,8 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
     struct ns *n = registry_ns(c->registry, c->name);
     if (e == TG_OK) {
         n->publish_rate = c->policy;
-        for (struct topic *t = n->topics; t != NULL; t = t->ns_next)
-            topic_apply_policies(t);
+        for (struct place *p = n->places; p != NULL; p = p->ns_next)
+            place_apply_policies(p);
     }
     change_end(c, e);
 }

@@ -2,9 +2,9 @@
  * their policies. Kept in memory, read without waiting; every change is first made durable in the
  * metadata store and then applied, so that what is answered "done" survives a crash.
  *
- * Owner: worker 0 (the control worker). Metadata keys, values are JSON:
+ * Owner: worker 0 (the control worker); no other may look into it. Metadata keys, values are JSON:
  *   cluster/<c>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
- *   topic/<t>/<ns>/<local>            (topic.c)
+ *   topic/<t>/<ns>/<local>            (place_row.c)
  *   cursor/<t>/<ns>/<local>\n<sub>    (cursor_store.c) */
 #ifndef BROKER_REGISTRY_H
 #define BROKER_REGISTRY_H
@@ -18,9 +18,9 @@
 #include "broker/names.h"
 #include "quota/policy.h"
 
-struct shard;
-struct topic;
+struct place;
 struct registry;
+struct shard;
 
 struct cluster {
     char *name;
@@ -40,8 +40,8 @@ struct ns {
     struct tenant *tenant;
     json_t *doc;                     /* the rest of Policies as set: bundles, ... */
     struct rate_policy publish_rate; /* policy for each topic below */
-    struct topic *topics;            /* list of those that exist, see topic.h */
-    uint32_t topic_count;
+    struct place *places;            /* list of its topics, see place.h */
+    uint32_t topic_count;            /* also of those being made or deleted */
     UT_hash_handle hh;
 };
 
@@ -63,7 +63,7 @@ void registry_free(struct registry *r);
 
 /* Reads everything, makes the standalone defaults where missing (cluster, tenants public and
  * pulsar, namespaces public/default and pulsar/system), instantiates all topics with their cursors
- * (topic_restore), then calls <done>. */
+ * (place_restore), then calls <done>. */
 void registry_load(struct registry *r, registry_done done, void *ctx);
 
 struct cluster *registry_cluster(struct registry *r, const char *name);
@@ -89,7 +89,7 @@ void registry_delete_tenant(struct registry *r, const char *name, registry_done 
 void registry_create_ns(struct registry *r, const char *name, json_t *doc, registry_done done,
                         void *ctx);
 void registry_delete_ns(struct registry *r, const char *name, registry_done done, void *ctx);
-/* NULL removes the policy. Applied to every topic of the namespace (topic_apply_policies). */
+/* NULL removes the policy. Applied to every topic of the namespace (place_apply_policies). */
 void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                   registry_done done, void *ctx);
 

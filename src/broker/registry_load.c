@@ -116,7 +116,7 @@ static enum tg_err read_topic(struct load *l, const char *key, const char *rest,
         log_error("metadata row %s: its namespace does not exist; kept, not served", key);
         l->keep_ledgers = true;
     } else {
-        e = topic_restore(l->registry->shard, &n, doc);
+        e = place_restore(l->registry, &n, doc);
     }
     topic_name_fini(&n);
     return e;
@@ -218,8 +218,8 @@ static int by_id(const void *a, const void *b)
 static TG_MUSTCHECK enum tg_err drop_orphans(struct registry *r)
 {
     struct ledger_list known = {0}, stored = {0};
-    for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
-        ledger_list_add(&known, t->ledger);
+    for (struct place *p = r->places; p != NULL; p = p->hh.next)
+        ledger_list_add(&known, p->ledger);
     if (known.count > 0)
         qsort(known.id, known.count, sizeof *known.id, by_id);
     enum tg_err e = ls_each_ledger(r->shard->broker->ledgers, ledger_list_add, &stored);
@@ -253,17 +253,15 @@ static void finish(struct load *l, enum tg_err e)
 static void settle(struct load *l)
 {
     struct registry *r = l->registry;
-    for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next) {
-        topic_apply_policies(t);
+    for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
         topic_trim(t);
-    }
     enum tg_err e = TG_OK;
     if (l->keep_ledgers)
         log_warn("store: ledgers that no topic has are kept, since a topic is not served");
     else
         e = drop_orphans(r);
     log_info("metadata: %u tenants, %u namespaces, %u topics", HASH_COUNT(r->tenants),
-             HASH_COUNT(r->namespaces), HASH_COUNT(r->shard->topics));
+             HASH_COUNT(r->namespaces), places_count(r));
     finish(l, e);
 }
 
@@ -281,9 +279,9 @@ static bool part_ended(struct load *l, enum tg_err e)
     return false;
 }
 
-static void on_partition_made(void *ctx, struct topic *t, enum tg_err e)
+static void on_partition_made(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     if (part_ended(ctx, e))
         settle(ctx);
 }
@@ -296,11 +294,10 @@ static void make_missing_partitions(struct load *l)
         for (int i = 0; i < p->partitions; i++) {
             struct topic_name n;
             partition_name(&n, p->name, i);
-            if (topic_find(r->shard, n.full) == NULL) {
+            if (place_find(r, n.full) == NULL) {
                 log_info("topic %s: was missing; made", n.full);
-                bool existed = false;
                 l->pending++;
-                topic_create(r->shard, &n, NULL, &existed, on_partition_made, l);
+                place_create(r, &n, NULL, NULL, on_partition_made, l);
             }
             topic_name_fini(&n);
         }

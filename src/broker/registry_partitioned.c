@@ -69,9 +69,9 @@ static void one_ended(struct change *c, enum tg_err e)
         change_end(c, c->first_error);
 }
 
-static void on_partition_made(void *ctx, struct topic *t, enum tg_err e)
+static void on_partition_made(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     one_ended(ctx, e);
 }
 
@@ -81,9 +81,8 @@ static void make_partitions(struct change *c, const char *full_name, int from, i
     for (int i = from; i < to; i++) {
         struct topic_name n;
         partition_name(&n, full_name, i);
-        bool existed = false;
         c->pending++;
-        topic_create(c->registry->shard, &n, NULL, &existed, on_partition_made, c);
+        place_create(c->registry, &n, NULL, NULL, on_partition_made, c);
         topic_name_fini(&n);
     }
     one_ended(c, TG_OK);
@@ -96,7 +95,7 @@ static enum tg_err check_room(struct registry *r, const struct topic_name *n, in
 {
     if (strlen(n->full) + NAME_ROOM > NAME_MAX_LEN)
         return TG_ERANGE;
-    if (HASH_COUNT(r->shard->topics) + (int64_t)more > r->shard->broker->settings->max_topics)
+    if (places_count(r) + (int64_t)more > r->shard->broker->settings->max_topics)
         return TG_ELIMIT;
     return TG_OK;
 }
@@ -120,8 +119,7 @@ static void partitioned_begin_create(struct change *c)
     enum tg_err e = check_room(r, &c->topic, c->partitions);
     if (registry_ns(r, c->topic.ns) == NULL)
         e = TG_ENOENT;
-    else if (registry_partitioned(r, c->topic.full) != NULL ||
-             topic_find(r->shard, c->topic.full) != NULL)
+    else if (registry_partitioned(r, c->topic.full) != NULL || place_find(r, c->topic.full) != NULL)
         e = TG_EEXIST;
     if (e != TG_OK) {
         change_end(c, e);
@@ -227,50 +225,96 @@ static void partition_gone(struct change *c, enum tg_err e)
         partitions_gone(c);
 }
 
-static void on_partition_deleted(void *ctx, struct topic *t, enum tg_err e)
+static void on_partition_deleted(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)t;
+    (void)p;
     partition_gone(ctx, e);
 }
 
-static struct topic *partition_of(struct registry *r, const struct partitioned *p, int i)
+static struct place *partition_of(struct registry *r, const struct partitioned *p, int i)
 {
     struct topic_name n;
     partition_name(&n, p->name, i);
-    struct topic *t = topic_find(r->shard, n.full);
+    struct place *place = place_find(r, n.full);
     topic_name_fini(&n);
-    return t;
+    return place;
 }
 
-static bool any_partition_active(struct registry *r, const struct partitioned *p)
+static void delete_partitions(struct change *c)
 {
+    struct registry *r = c->registry;
+    struct partitioned *p = registry_partitioned(r, c->topic.full);
+    HASH_DEL(r->partitioned, p);
+    c->leaving_partitioned = p;
+    c->pending = 1;
     for (int i = 0; i < p->partitions; i++) {
-        struct topic *t = partition_of(r, p, i);
-        if (t != NULL && topic_is_active(t))
-            return true;
+        struct place *place = partition_of(r, p, i);
+        if (place == NULL)
+            continue;
+        c->pending++;
+        place_delete(place, c->force, on_partition_deleted, c);
     }
-    return false;
+    partition_gone(c, TG_OK);
+}
+
+/* Without force: all partitions are asked first, or some would be deleted before one is found in
+ * use. */
+struct look {
+    struct visit visit; /* first */
+    struct change *change;
+};
+
+static void looked(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK && c->first_error == TG_OK)
+        c->first_error = e;
+    if (--c->pending > 0)
+        return;
+    if (c->first_error != TG_OK)
+        change_end(c, c->first_error);
+    else
+        delete_partitions(c);
+}
+
+static void look_there(struct visit *v, struct topic *t)
+{
+    v->err = topic_is_active(t) ? TG_EBUSY : TG_OK;
+    visit_back(v);
+}
+
+static void look_back(struct visit *v)
+{
+    struct change *c = ((struct look *)v)->change;
+    enum tg_err e = v->err;
+    free(v);
+    looked(c, e);
+}
+
+static void look_for_users(struct change *c, const struct partitioned *p)
+{
+    c->pending = 1;
+    for (int i = 0; i < p->partitions; i++) {
+        struct place *place = partition_of(c->registry, p, i);
+        if (place == NULL || place->state != PLACE_READY)
+            continue;
+        struct look *l = xcalloc(1, sizeof *l);
+        l->change = c;
+        c->pending++;
+        place_visit(place, &l->visit, look_there, look_back);
+    }
+    looked(c, TG_OK);
 }
 
 static void partitioned_begin_delete(struct change *c)
 {
     struct registry *r = c->registry;
     struct partitioned *p = registry_partitioned(r, c->topic.full);
-    if (p == NULL || (!c->force && any_partition_active(r, p))) {
-        change_end(c, p == NULL ? TG_ENOENT : TG_EBUSY);
-        return;
-    }
-    HASH_DEL(r->partitioned, p);
-    c->leaving_partitioned = p;
-    c->pending = 1;
-    for (int i = 0; i < p->partitions; i++) {
-        struct topic *t = partition_of(r, p, i);
-        if (t == NULL)
-            continue;
-        c->pending++;
-        topic_delete(t, c->force, on_partition_deleted, c);
-    }
-    partition_gone(c, TG_OK);
+    if (p == NULL)
+        change_end(c, TG_ENOENT);
+    else if (c->force)
+        delete_partitions(c);
+    else
+        look_for_users(c, p);
 }
 
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
@@ -289,9 +333,9 @@ static void partitioned_rate_stored(struct change *c, enum tg_err e)
     if (e == TG_OK) {
         p->publish_rate = c->policy;
         for (int i = 0; i < p->partitions; i++) {
-            struct topic *t = partition_of(c->registry, p, i);
-            if (t != NULL)
-                topic_apply_policies(t);
+            struct place *place = partition_of(c->registry, p, i);
+            if (place != NULL)
+                place_apply_policies(place);
         }
     }
     change_end(c, e);

@@ -7,6 +7,7 @@
 #define BROKER_REGISTRY_PRIV_H
 
 #include "broker/broker.h"
+#include "broker/place.h"
 #include "broker/registry.h"
 #include "net/worker.h"
 
@@ -41,6 +42,7 @@ struct registry {
     struct tenant *tenants;
     struct ns *namespaces;
     struct partitioned *partitioned;
+    struct place *places;       /* map by name: place.c */
     struct change *head, *tail; /* waiting */
     struct change *current;     /* being carried out */
     uint32_t waiting;

@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -219,6 +220,16 @@ static int64_t quarter_of_machine(void)
     return quarter < least ? least : quarter;
 }
 
+/* One per core; from four cores up one is left to the threads of the store and of HTTP. CPUs that
+ * the process may not run on don't count. */
+static int64_t workers_for_machine(void)
+{
+    cpu_set_t set;
+    int64_t cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int64_t n = cores >= 4 ? cores - 1 : cores;
+    return n < BROKER_WORKERS_MAX ? n : BROKER_WORKERS_MAX;
+}
+
 void settings_init(struct settings *s)
 {
     memset(s, 0, sizeof *s);
@@ -228,6 +239,7 @@ void settings_init(struct settings *s)
             TG_ASSERT(set(s, row, row->standard) == TG_OK);
     }
     s->memory_bytes = quarter_of_machine();
+    s->workers = workers_for_machine();
 }
 
 void settings_fini(struct settings *s)

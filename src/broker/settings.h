@@ -10,6 +10,8 @@
 
 #include "base/err.h"
 
+enum { BROKER_WORKERS_MAX = 64 }; /* more than the cores that they would find */
+
 struct settings {
     /* command line */
     char *data_dir;

@@ -37,7 +37,7 @@ static const struct cli_option options[] = {
     {.name = "bind", .takes = "ADDRESS", .help = "address to listen on (127.0.0.1)"},
     {.name = "broker-port", .takes = "N", .help = "binary protocol; 0: any free port (6650)"},
     {.name = "web-port", .takes = "N", .help = "HTTP; 0: any free port (8080)"},
-    {.name = "workers", .takes = "N", .help = "threads that serve connections (1)"},
+    {.name = "workers", .takes = "N", .help = "threads that serve connections (one per core)"},
     {.name = "memory", .takes = "SIZE", .help = "e.g. 512M, 2G (a quarter of the machine)"},
     {.name = "durability", .takes = "sync|os", .help = "sync: a receipt follows fdatasync (sync)"},
     {.name = "config", .takes = "FILE", .help = "broker.conf: lines of key=value"},

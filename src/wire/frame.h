@@ -33,6 +33,12 @@ struct frame {
     size_t frame_len; /* bytes of input this frame takes */
 };
 
+/* Its first byte: both sizes stand before the command. */
+static inline const uint8_t *frame_start(const struct frame *f)
+{
+    return f->command - 2 * sizeof(uint32_t);
+}
+
 enum frame_status {
     FRAME_OK,
     FRAME_PARTIAL, /* *need bytes in all make it whole (or at least 8) */

@@ -55,7 +55,7 @@ POM
 fi
 
 work=$(mktemp -d)
-"$tidegate" standalone --data-dir "$work/data" --broker-port 0 --web-port 0 >"$work/ready" 2>"$work/log" &
+"$tidegate" standalone --data-dir "$work/data" --broker-port 0 --web-port 0 --workers "${WORKERS:-2}" >"$work/ready" 2>"$work/log" &
 broker=$!
 trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 200); do

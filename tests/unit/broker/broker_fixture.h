@@ -28,6 +28,8 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/front.h"
+#include "broker/place.h"
 #include "broker/producer.h"
 #include "broker/subscription.h"
 #include "net/stream_impl.h"
@@ -222,6 +224,7 @@ static int setup(void **state)
     free(w->settings.data_dir);
     w->settings.data_dir = xstrdup(w->dir);
     w->settings.broker_port = 0;
+    w->settings.workers = 1;
     w->settings.segment_bytes = 1 << 20;
     assert_int_equal(broker_open(&w->broker, &w->settings, &why), TG_OK);
     ls_close(w->broker.ledgers);
@@ -235,7 +238,7 @@ static int setup(void **state)
 }
 
 /* Runs <fn>(<w>, <arg>) on the worker and waits for its end. */
-struct letter {
+struct world_letter {
     struct mail mail;
     struct world *w;
     void (*fn)(struct world *w, void *arg);
@@ -245,7 +248,7 @@ struct letter {
 
 static void deliver(struct mail *m, struct worker *worker)
 {
-    struct letter *l = (struct letter *)m;
+    struct world_letter *l = (struct world_letter *)m;
     (void)worker;
     l->fn(l->w, l->arg);
     sem_post(&l->done);
@@ -253,7 +256,7 @@ static void deliver(struct mail *m, struct worker *worker)
 
 static void on_worker(struct world *w, void (*fn)(struct world *w, void *arg), void *arg)
 {
-    struct letter l = {.mail = {.deliver = deliver}, .w = w, .fn = fn, .arg = arg};
+    struct world_letter l = {.mail = {.deliver = deliver}, .w = w, .fn = fn, .arg = arg};
     sem_init(&l.done, 0, 0);
     assert_int_equal(worker_post(w->broker.shard[0].worker, &l.mail), TG_OK);
     wait_sem(&l.done);
@@ -307,15 +310,15 @@ static void take_look(struct world *w, void *arg)
     struct topic *t = topic_find(s, l->topic);
     l->there = t != NULL;
     l->deleting = t && t->state == TOPIC_DELETING;
-    l->conns = s->conn_count;
+    l->conns = s->front_count;
     l->shard_in_flight = s->in_flight;
     l->budget_parked = budget_used(&w->broker.budget, BUDGET_PARKED);
     l->appended = w->store.appended;
     l->reason = REASON_COUNT;
     if (s->conns) {
         l->paused = stream_is_paused(s->conns->stream);
-        l->pausing = s->conns->pause.producers;
-        l->outbound = s->conns->pause.reasons != 0;
+        l->pausing = front_of(s->conns)->pause.producers;
+        l->outbound = front_of(s->conns)->pause.reasons != 0;
     }
     if (!t)
         return;
@@ -368,12 +371,12 @@ struct rate {
 static void put_rate(struct world *w, void *arg)
 {
     struct rate *r = arg;
-    struct topic *t = topic_find(&w->broker.shard[0], r->topic);
-    assert_non_null(t);
-    t->publish_rate = (struct rate_policy){.present = r->msgs > 0};
-    t->publish_rate.spec.msgs = (struct tg_rate_spec){.rate = r->msgs};
-    t->publish_rate.spec.period_ns = r->period_ns;
-    topic_apply_policies(t);
+    struct place *p = place_find(w->broker.registry, r->topic);
+    assert_non_null(p);
+    p->publish_rate = (struct rate_policy){.present = r->msgs > 0};
+    p->publish_rate.spec.msgs = (struct tg_rate_spec){.rate = r->msgs};
+    p->publish_rate.spec.period_ns = r->period_ns;
+    place_apply_policies(p);
 }
 
 static void set_rate(struct world *w, const char *topic, int64_t msgs, int64_t period_ns)

@@ -325,7 +325,7 @@ static void test_a_paused_connection_that_is_lost_is_noticed(void **state)
     assert_int_equal(look_at(w, TOPIC).budget_parked, 0);
 }
 
-static void on_deleted(void *ctx, struct topic *t, enum tg_err e)
+static void on_deleted(void *ctx, struct place *t, enum tg_err e)
 {
     (void)t;
     assert_int_equal(e, TG_OK);
@@ -340,7 +340,7 @@ struct deletion_asked {
 static void delete_now(struct world *w, void *arg)
 {
     struct deletion_asked *d = arg;
-    topic_delete(topic_find(&w->broker.shard[0], d->topic), true, on_deleted, &d->done);
+    place_delete(place_find(w->broker.registry, d->topic), true, on_deleted, &d->done);
 }
 
 static void test_a_topic_deleted_with_frames_parked_and_in_flight(void **state)
@@ -398,12 +398,14 @@ static void age_and_look_alive(struct world *w, void *arg)
     struct conn *c = w->broker.shard[0].conns;
     (void)arg;
     c->stream->last_read_ns -= 3600 * MONO_S; /* the pause was as long */
-    topic_find(&w->broker.shard[0], TOPIC)->publish_rate.present = false;
-    topic_apply_policies(topic_find(&w->broker.shard[0], TOPIC));
+    struct place *p = place_find(w->broker.registry, TOPIC);
+    p->publish_rate.present = false;
+    place_apply_policies(p);
     while (stream_is_paused(c->stream)) /* what the topic's timer does next turn */
         publish_timer_fired(&topic_find(&w->broker.shard[0], TOPIC)->wait_timer,
                             shard_now_ns(c->shard));
-    c->timer.fire(&c->timer, shard_now_ns(c->shard));
+    struct timer *t = &front_of(c)->timer;
+    t->fire(t, shard_now_ns(c->shard));
 }
 
 static void test_a_connection_is_not_taken_for_dead_after_a_long_pause(void **state)
@@ -426,7 +428,8 @@ static void fire_timer(struct world *w, void *arg)
 {
     struct conn *c = w->broker.shard[0].conns;
     (void)arg;
-    c->timer.fire(&c->timer, shard_now_ns(c->shard));
+    struct timer *t = &front_of(c)->timer;
+    t->fire(t, shard_now_ns(c->shard));
 }
 
 static void test_a_paused_client_is_sent_signs_of_life(void **state)

@@ -21,7 +21,7 @@ static void test_defaults_are_what_the_manual_says(void **state)
     assert_string_equal(s.bind_address, "127.0.0.1");
     assert_int_equal(s.broker_port, 6650);
     assert_int_equal(s.web_port, 8080);
-    assert_int_equal(s.workers, 1);
+    assert_in_range(s.workers, 1, BROKER_WORKERS_MAX);
     assert_true(s.durability_sync);
     assert_int_equal(s.max_message_bytes, 5242880);
     assert_int_equal(s.keep_alive_s, 30);
@@ -59,7 +59,7 @@ static void test_bad_values_are_refused_with_key_value_and_allowed(void **state)
     refused("brokerServicePort", "66x", TG_EINVAL, "from 0 to 65535");
     refused("brokerServicePort", " 7", TG_EINVAL, "from 0 to 65535");
     refused("brokerServicePort", "99999999999999999999", TG_ERANGE, "from 0 to 65535");
-    refused("tidegateWorkers", "2", TG_ERANGE, "several workers come with a later release");
+    refused("tidegateWorkers", "65", TG_ERANGE, "1 to 64");
     refused("tidegateDurability", "maybe", TG_EINVAL, "sync or os");
     refused("allowAutoTopicCreation", "yes", TG_EINVAL, "true or false");
     refused("allowAutoTopicCreationType", "both", TG_EINVAL, "partitioned or non-partitioned");

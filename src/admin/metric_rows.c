@@ -1,0 +1,152 @@
+/* metric_rows.c - see metric_rows.h. */
+#include "admin/metric_rows.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/producer.h"
+#include "broker/subscription.h"
+
+struct metric_rows *metric_rows_new(bool by_topic)
+{
+    struct metric_rows *r = xcalloc(1, sizeof *r);
+    r->by_topic = by_topic;
+    return r;
+}
+
+static void row_free(struct metric_rows *r, struct metric_row *row)
+{
+    HASH_DEL(r->row, row);
+    free(row->key);
+    free(row->ns);
+    free(row);
+}
+
+void metric_rows_free(struct metric_rows *r)
+{
+    if (r == NULL)
+        return;
+    struct metric_row *row, *next;
+    HASH_ITER(hh, r->row, row, next)
+    {
+        row_free(r, row);
+    }
+    for (size_t i = 0; i < r->backlogs; i++) {
+        free(r->backlog[i].topic);
+        free(r->backlog[i].ns);
+        free(r->backlog[i].subscription);
+    }
+    free(r->backlog);
+    free(r);
+}
+
+static struct metric_row *find_row(struct metric_rows *r, const char *key, const char *ns)
+{
+    struct metric_row *row;
+    HASH_FIND_STR(r->row, key, row);
+    if (row != NULL)
+        return row;
+    row = xcalloc(1, sizeof *row);
+    row->key = xstrdup(key);
+    row->ns = xstrdup(ns);
+    row->is_topic = r->by_topic;
+    HASH_ADD_KEYPTR(hh, r->row, row->key, strlen(row->key), row);
+    return row;
+}
+
+struct metric_row *metric_rows_ns(struct metric_rows *r, const char *ns)
+{
+    return find_row(r, ns, ns);
+}
+
+/* ---- adding up ---- */
+
+static void add_producers(struct metric_row *r, const struct topic *t, int64_t now_ns)
+{
+    for (const struct producer *p = t->producers; p != NULL; p = p->next) {
+        r->producers++;
+        r->parked_messages += (double)p->parking.messages;
+        r->parked_bytes += (double)producer_parked_bytes(p);
+        if (p->gate.step == GATE_OPEN)
+            continue;
+        r->throttled_producers++;
+        r->throttled_s[p->counted_reason] += (double)(now_ns - p->counted_from_ns) / (double)MONO_S;
+    }
+}
+
+static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_ns)
+{
+    r->topics++;
+    r->rate_in += tg_meter_rate(&t->scope.msgs, now_ns);
+    r->rate_out += tg_meter_rate(&t->msgs_out, now_ns);
+    r->throughput_in += tg_meter_rate(&t->scope.bytes, now_ns);
+    r->throughput_out += tg_meter_rate(&t->bytes_out, now_ns);
+    r->in_messages += (double)tg_meter_total(&t->scope.msgs);
+    r->in_bytes += (double)tg_meter_total(&t->scope.bytes);
+    r->out_messages += (double)tg_meter_total(&t->msgs_out);
+    r->out_bytes += (double)tg_meter_total(&t->bytes_out);
+    r->storage += (double)t->storage_bytes;
+    r->rate_limit_hits += (double)t->rate_limit_hits;
+    r->throttlings += (double)t->throttled_times;
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        r->throttled_s[reason] += (double)t->throttled_ns[reason] / (double)MONO_S;
+    add_producers(r, t, now_ns);
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
+        r->subscriptions++;
+        r->consumers += s->consumer_count;
+        r->backlog += (double)subscription_backlog(s);
+    }
+}
+
+static void add_backlogs(struct metric_rows *r, const struct topic *t)
+{
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
+        if (r->backlogs == r->backlogs_cap) {
+            r->backlogs_cap = r->backlogs_cap != 0 ? 2 * r->backlogs_cap : 16;
+            r->backlog = xrealloc(r->backlog, r->backlogs_cap * sizeof *r->backlog);
+        }
+        r->backlog[r->backlogs++] = (struct metric_backlog){
+            .topic = xstrdup(t->name.full),
+            .ns = xstrdup(t->name.ns),
+            .subscription = xstrdup(s->name),
+            .messages = (double)subscription_backlog(s),
+        };
+    }
+}
+
+void metric_rows_add(struct metric_rows *r, const struct topic *t)
+{
+    add_topic(find_row(r, r->by_topic ? t->name.full : t->name.ns, t->name.ns), t,
+              shard_now_ns(t->shard));
+    if (r->by_topic)
+        add_backlogs(r, t);
+}
+
+/* ---- putting together ---- */
+
+static void add_row(struct metric_row *to, const struct metric_row *from)
+{
+    double *a = &to->topics;
+    const double *b = &from->topics;
+    size_t numbers = (sizeof *to - offsetof(struct metric_row, topics)) / sizeof *a;
+    for (size_t i = 0; i < numbers; i++)
+        a[i] += b[i];
+}
+
+void metric_rows_merge(struct metric_rows *into, struct metric_rows *from)
+{
+    for (struct metric_row *row = from->row; row != NULL; row = row->hh.next)
+        add_row(find_row(into, row->key, row->ns), row);
+    if (from->backlogs > 0) {
+        size_t all = into->backlogs + from->backlogs;
+        into->backlog = xrealloc(into->backlog, all * sizeof *into->backlog);
+        memcpy(into->backlog + into->backlogs, from->backlog,
+               from->backlogs * sizeof *from->backlog);
+        into->backlogs = into->backlogs_cap = all;
+        from->backlogs = 0; /* their texts have gone over */
+    }
+    metric_rows_free(from);
+}

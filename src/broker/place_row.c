@@ -1,0 +1,217 @@
+/* place_row.c - a topic's row, and what an administrator changes in it: durable first, in force
+ * then.
+ *
+ * Rows are written in the order of the changes, each with all changes before it; so what the last
+ * one that succeeded says is what is in the store, and that is in force. A change that failed is
+ * taken back unless a later one has taken its place. */
+#include "broker/place_row.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/broker.h"
+#include "broker/topic.h"
+
+struct writing {
+    void (*done)(void *ctx, enum tg_err e);
+    void *ctx;
+};
+
+static void on_stored(void *ctx, enum tg_err e, int64_t version, const char *value, size_t len)
+{
+    (void)version, (void)value, (void)len;
+    struct writing w = *(struct writing *)ctx;
+    free(ctx);
+    w.done(w.ctx, e);
+}
+
+static struct writing *writing_new(void (*done)(void *ctx, enum tg_err e), void *ctx)
+{
+    struct writing *w = xmalloc(sizeof *w);
+    *w = (struct writing){.done = done, .ctx = ctx};
+    return w;
+}
+
+static struct ms_port *port_of(const struct place *p)
+{
+    return p->shard->broker->shard[0].meta;
+}
+
+static char *key_of(const struct place *p)
+{
+    return xasprintf("topic/%s/%s", p->name.ns, p->name.local);
+}
+
+static json_t *row_of(const struct place *p)
+{
+    json_t *row = json_pack("{s:I, s:I}", "ledger", (json_int_t)p->ledger, "created",
+                            (json_int_t)(p->created_wall_ns / MONO_MS));
+    if (p->properties)
+        json_object_set(row, "properties", p->properties);
+    if (p->row_rate.present)
+        json_object_set_new(row, "publishRate", rate_policy_to_json(&p->row_rate));
+    return row;
+}
+
+void place_row_put(struct place *p, void (*done)(void *ctx, enum tg_err e), void *ctx)
+{
+    char *key = key_of(p);
+    json_t *row = row_of(p);
+    char *text = json_dumps(row, JSON_COMPACT);
+    ms_put(port_of(p), key, text, strlen(text), MS_ANY, on_stored, writing_new(done, ctx));
+    free(text);
+    json_decref(row);
+    free(key);
+}
+
+void place_row_delete(struct place *p, void (*done)(void *ctx, enum tg_err e), void *ctx)
+{
+    char *key = key_of(p);
+    ms_delete(port_of(p), key, MS_ANY, on_stored, writing_new(done, ctx));
+    free(key);
+}
+
+/* ---- the policy ---- */
+
+struct rate_choice place_rate(const struct place *p)
+{
+    const struct broker *b = p->shard->broker;
+    const struct settings *set = b->settings;
+    struct tg_limit_spec broker_default = {
+        .msgs = {.rate = set->max_topic_rate_msgs},
+        .bytes = {.rate = set->max_topic_rate_bytes},
+    };
+    const struct rate_policy *own = &p->publish_rate;
+    if (!own->present && p->name.partitioned) {
+        struct partitioned *whole = registry_partitioned(b->registry, p->name.partitioned);
+        if (whole)
+            own = &whole->publish_rate;
+    }
+    return policy_publish_rate(own, &p->ns->publish_rate, &broker_default);
+}
+
+struct new_rate {
+    struct visit visit; /* first */
+    struct rate_choice rate;
+};
+
+static void put_in_force(struct visit *v, struct topic *t)
+{
+    topic_set_limit(t, &((struct new_rate *)v)->rate);
+    visit_back(v);
+}
+
+static void in_force(struct visit *v)
+{
+    free(v);
+}
+
+void place_apply_policies(struct place *p)
+{
+    if (!p->topic)
+        return; /* it gets them when it is made */
+    struct new_rate *n = xcalloc(1, sizeof *n);
+    n->rate = place_rate(p);
+    place_visit(p, &n->visit, put_in_force, in_force);
+}
+
+struct rate_change {
+    struct rate_policy policy;
+    uint64_t number;
+    struct place *place; /* stays: its deletion is asked for after this, on the same port */
+    place_done done;
+    void *ctx;
+};
+
+static void on_rate_saved(void *ctx, enum tg_err e)
+{
+    struct rate_change *c = ctx;
+    struct place *p = c->place;
+    if (!e) {
+        p->publish_rate = c->policy;
+        place_apply_policies(p);
+    } else if (p->row_rate_changes == c->number) {
+        p->row_rate = p->publish_rate;
+    }
+    c->done(c->ctx, e ? NULL : p, e);
+    free(c);
+}
+
+void place_set_publish_rate(struct place *p, const struct rate_policy *rate, place_done done,
+                            void *ctx)
+{
+    struct rate_change *c = xcalloc(1, sizeof *c);
+    if (rate)
+        c->policy = *rate;
+    c->number = ++p->row_rate_changes;
+    c->place = p;
+    c->done = done;
+    c->ctx = ctx;
+    p->row_rate = c->policy;
+    place_row_put(p, on_rate_saved, c);
+}
+
+/* ---- properties ---- */
+
+struct properties_change {
+    struct place *place;
+    json_t *before, *after;
+    place_done done;
+    void *ctx;
+};
+
+/* The topic keeps them, too: statistics are made on its worker. */
+struct new_properties {
+    struct visit visit; /* first */
+    json_t *properties;
+};
+
+static void give_properties(struct visit *v, struct topic *t)
+{
+    json_t *before = t->properties;
+    t->properties = json_incref(((struct new_properties *)v)->properties);
+    json_decref(before);
+    visit_back(v);
+}
+
+static void properties_given(struct visit *v)
+{
+    json_decref(((struct new_properties *)v)->properties);
+    free(v);
+}
+
+static void tell_topic(struct place *p)
+{
+    struct new_properties *n = xcalloc(1, sizeof *n);
+    n->properties = json_incref(p->properties);
+    place_visit(p, &n->visit, give_properties, properties_given);
+}
+
+static void on_properties_saved(void *ctx, enum tg_err e)
+{
+    struct properties_change *c = ctx;
+    struct place *p = c->place;
+    if (e && p->properties == c->after) { /* else a later change has taken its place */
+        p->properties = json_incref(c->before);
+        json_decref(c->after);
+    }
+    tell_topic(p);
+    json_decref(c->before);
+    json_decref(c->after);
+    c->done(c->ctx, e ? NULL : p, e);
+    free(c);
+}
+
+void place_set_properties(struct place *p, json_t *properties, place_done done, void *ctx)
+{
+    struct properties_change *c = xcalloc(1, sizeof *c);
+    c->place = p;
+    c->before = p->properties;
+    c->after = json_incref(properties);
+    c->done = done;
+    c->ctx = ctx;
+    p->properties = properties;
+    place_row_put(p, on_properties_saved, c);
+}

@@ -1,0 +1,116 @@
+/* walk.c - see walk.h.
+ *
+ * Invariant: a part that is under way is in its shard's list and stands at a topic that is in the
+ * shard's map; a topic that leaves the map moves it on first (walks_skip). */
+#include "broker/walk.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "base/alloc.h"
+#include "broker/topic.h"
+
+static void part_ended(struct walk_part *part)
+{
+    struct walk *w = part->walk;
+    if (--w->pending > 0)
+        return;
+    w->done(w);
+    free(w);
+}
+
+static void on_return(struct letter *l, struct shard *at)
+{
+    (void)at;
+    part_ended((struct walk_part *)l);
+}
+
+static void on_lost(struct letter *l)
+{
+    struct walk_part *part = (struct walk_part *)l;
+    part->walk->lost = true;
+    part_ended(part);
+}
+
+static void go_back(struct walk_part *part)
+{
+    struct shard *control = &part->shard->broker->shard[0];
+    DL_DELETE(part->shard->walks, part);
+    if (part->shard == control)
+        part_ended(part);
+    else
+        letter_post(part->shard, control, &part->letter, on_return, on_lost);
+}
+
+static void show_some(struct walk_part *part)
+{
+    struct walk *w = part->walk;
+    for (uint32_t i = 0; i < w->per_turn && part->at; i++) {
+        struct topic *t = part->at;
+        part->at = t->hh.next;
+        w->show(part, t);
+    }
+    if (part->at)
+        timer_arm(part->shard->worker, &part->timer, shard_now_ns(part->shard)); /* next turn */
+    else
+        go_back(part);
+}
+
+static void on_turn(struct timer *t, int64_t now_ns)
+{
+    (void)now_ns;
+    show_some((struct walk_part *)((char *)t - offsetof(struct walk_part, timer)));
+}
+
+static void on_arrival(struct letter *l, struct shard *at)
+{
+    struct walk_part *part = (struct walk_part *)l;
+    part->at = at->topics;
+    DL_APPEND(at->walks, part);
+    show_some(part);
+}
+
+void walk_begin(struct broker *b, uint32_t per_turn,
+                void (*show)(struct walk_part *part, struct topic *t), void (*done)(struct walk *w),
+                void *ctx)
+{
+    struct walk *w = xcalloc(1, sizeof *w + (size_t)b->shards * sizeof w->part[0]);
+    *w = (struct walk){.ctx = ctx,
+                       .show = show,
+                       .done = done,
+                       .per_turn = per_turn,
+                       .pending = b->shards,
+                       .parts = b->shards};
+    for (int i = 0; i < b->shards; i++) {
+        struct walk_part *part = &w->part[i];
+        part->walk = w;
+        part->shard = &b->shard[i];
+        timer_init(&part->timer, on_turn);
+    }
+    for (int i = b->shards - 1; i >= 0; i--) /* the own one last: it may end the walk */
+        if (i > 0)
+            letter_post(&b->shard[0], &b->shard[i], &w->part[i].letter, on_arrival, on_lost);
+        else
+            on_arrival(&w->part[0].letter, &b->shard[0]);
+}
+
+void walks_skip(struct shard *s, struct topic *t)
+{
+    struct walk_part *part;
+    DL_FOREACH(s->walks, part)
+    {
+        if (part->at == t)
+            part->at = t->hh.next;
+    }
+}
+
+void walks_abandon(struct shard *s)
+{
+    while (s->walks) {
+        struct walk_part *part = s->walks;
+        part->walk->lost = true;
+        DL_DELETE(s->walks, part);
+        part_ended(part);
+    }
+}
