@@ -4,6 +4,7 @@
  * namespace. Both are the same rows: first one row per series is summed up (metric_rows.h), then
  * each family is written from all rows, since a family's samples must stand together. */
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,8 +175,29 @@ static void put_store(struct call *c, struct bytes *out, bool full)
 
 struct metrics {
     struct metric_rows *rows;
+    uint32_t topics[BROKER_WORKERS_MAX]; /* by worker */
     bool store_full;
 };
+
+/* What shows whether the work is spread. */
+static void put_workers(struct call *c, struct bytes *out, const struct metrics *m)
+{
+    static const char conns[] = "tidegate_worker_connections", topics[] = "tidegate_worker_topics";
+    char number[12];
+    struct metric_label l[] = {{"cluster", c->broker->settings->cluster_name}, {"worker", number}};
+    metric_family(out, conns, "gauge", "Client connections of a worker.");
+    for (int i = 0; i < c->broker->shards; i++) {
+        snprintf(number, sizeof number, "%d", i);
+        metric_sample(out, conns, l, 2,
+                      (double)atomic_load_explicit(&c->broker->shard[i].placed_connections,
+                                                   memory_order_relaxed));
+    }
+    metric_family(out, topics, "gauge", "Topics that live on a worker.");
+    for (int i = 0; i < c->broker->shards; i++) {
+        snprintf(number, sizeof number, "%d", i);
+        metric_sample(out, topics, l, 2, m->topics[i]);
+    }
+}
 
 /* On the HTTP thread: it may be long, and no worker shall wait for it. */
 static void write_metrics(struct call *c, struct bytes *out)
@@ -186,6 +208,7 @@ static void write_metrics(struct call *c, struct bytes *out)
     put_backlogs(c, out, m->rows);
     put_memory(c, out);
     put_store(c, out, m->store_full);
+    put_workers(c, out, m);
 }
 
 static void free_metrics(struct call *c)
@@ -202,9 +225,11 @@ static void on_shown(struct walk *w)
     if (!m->rows->by_topic) /* also those without topics */
         for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next)
             (void)metric_rows_ns(m->rows, n->name);
-    for (int i = 0; i < w->parts; i++)
+    for (int i = 0; i < w->parts; i++) {
+        m->topics[i] = w->part[i].shown;
         if (w->part[i].data != NULL)
             metric_rows_merge(m->rows, w->part[i].data);
+    }
     c->handler_own = m;
     c->free_own = free_metrics;
     reply_written(c, "text/plain; version=0.0.4; charset=utf-8", write_metrics);

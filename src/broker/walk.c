@@ -49,6 +49,7 @@ static void show_some(struct walk_part *part)
     for (uint32_t i = 0; i < w->per_turn && part->at; i++) {
         struct topic *t = part->at;
         part->at = t->hh.next;
+        part->shown++;
         w->show(part, t);
     }
     if (part->at)

@@ -17,6 +17,7 @@ struct walk_part {        /* one worker's share */
     struct shard *shard;
     struct topic *at;              /* the next to be shown */
     struct walk_part *prev, *next; /* shard->walks, while it is under way */
+    uint32_t shown;                /* so many, at the end */
     void *data;                    /* the caller's: NULL at first */
 };
 
