@@ -6,6 +6,8 @@
 #ifndef TESTS_BROKER_FIXTURE_H
 #define TESTS_BROKER_FIXTURE_H
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* a test uses what it needs */
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -187,7 +189,8 @@ struct world {
     pthread_t thread;
     sem_t ready;
     char dir[64];
-    bool stopped; /* by the test */
+    bool stopped;    /* by the test */
+    bool real_store; /* the log itself, not the one in the test's hand */
 };
 
 static void on_ready(void *ctx)
@@ -213,10 +216,11 @@ static void wait_sem(sem_t *s)
             fail_msg("nothing in %d s", WAIT_S);
 }
 
-static int setup(void **state)
+static struct world *world_new(int workers, bool real_store)
 {
     struct world *w = xcalloc(1, sizeof *w);
     char *why = NULL;
+    w->real_store = real_store;
     log_set_level(LOG_ERROR);
     snprintf(w->dir, sizeof w->dir, "/tmp/publish-test-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
@@ -224,16 +228,31 @@ static int setup(void **state)
     free(w->settings.data_dir);
     w->settings.data_dir = xstrdup(w->dir);
     w->settings.broker_port = 0;
-    w->settings.workers = 1;
+    w->settings.workers = workers;
     w->settings.segment_bytes = 1 << 20;
     assert_int_equal(broker_open(&w->broker, &w->settings, &why), TG_OK);
-    ls_close(w->broker.ledgers);
-    w->store = (struct hand_store){.base.ops = &hand_ops, .room = STORE_MOST};
-    w->broker.ledgers = &w->store.base;
+    if (!real_store) {
+        ls_close(w->broker.ledgers);
+        w->store = (struct hand_store){.base.ops = &hand_ops, .room = STORE_MOST};
+        w->broker.ledgers = &w->store.base;
+    }
     sem_init(&w->ready, 0, 0);
     assert_int_equal(pthread_create(&w->thread, NULL, run_broker, w), 0);
     wait_sem(&w->ready);
-    *state = w;
+    return w;
+}
+
+/* One worker, and the store in the test's hand. */
+static int setup(void **state)
+{
+    *state = world_new(1, false);
+    return 0;
+}
+
+/* Two workers and the log itself. */
+static int setup_two(void **state)
+{
+    *state = world_new(2, true);
     return 0;
 }
 
@@ -275,7 +294,7 @@ static void report_all(struct world *w, void *arg)
 static int teardown(void **state)
 {
     struct world *w = *state;
-    if (!w->stopped)
+    if (!w->stopped && !w->real_store)
         on_worker(w, report_all, NULL);
     broker_stop(&w->broker);
     pthread_join(w->thread, NULL);
