@@ -130,24 +130,34 @@ static struct tg_bucket_params params_of(const struct tg_limit_spec *spec, int b
                                  at_least_one(worth(r->peak, period_ns, PEAK_NS)));
 }
 
-void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
-                     int64_t now_ns)
+uint32_t tg_limit_params(const struct tg_limit_spec *spec, struct tg_bucket_params params[4])
 {
-    uint32_t was_active = l->active;
-    l->spec = *spec;
-    l->active = 0;
+    uint32_t active = 0;
     for (int i = 0; i < BUCKETS; i++) {
         if (!wants_bucket(spec, i))
             continue;
-        struct tg_bucket_params p = params_of(spec, i);
-        if (was_active & 1U << i)
-            tg_bucket_retune(&l->bucket[i], &l->param[i], &p, now_ns);
+        params[i] = params_of(spec, i);
+        active |= 1U << i;
+    }
+    return active;
+}
+
+void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+                     int64_t now_ns)
+{
+    struct tg_bucket_params param[BUCKETS];
+    uint32_t active = tg_limit_params(spec, param);
+    for (uint32_t left = active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (l->active & 1U << i)
+            tg_bucket_retune(&l->bucket[i], &l->param[i], &param[i], now_ns);
         else
             /* The peak's own burst is too short to double anything, so it starts full. */
-            tg_bucket_init_part(&l->bucket[i], &p, PEAK(i) ? 100 : initial_percent, now_ns);
-        l->param[i] = p;
-        l->active |= 1U << i;
+            tg_bucket_init_part(&l->bucket[i], &param[i], PEAK(i) ? 100 : initial_percent, now_ns);
+        l->param[i] = param[i];
     }
+    l->spec = *spec;
+    l->active = active;
 }
 
 void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,

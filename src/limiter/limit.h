@@ -40,6 +40,10 @@ const char *tg_limit_problem_text(enum tg_limit_problem p);
 bool tg_limit_spec_is_set(const struct tg_limit_spec *spec);
 bool tg_limit_spec_equal(const struct tg_limit_spec *a, const struct tg_limit_spec *b);
 
+/* The buckets of a specification that has passed tg_limit_check: messages, bytes, peak of messages,
+ * peak of bytes. Bit i of the result is set when bucket i is wanted; the others are left alone. */
+uint32_t tg_limit_params(const struct tg_limit_spec *spec, struct tg_bucket_params params[4]);
+
 /* The limit itself: fields private to limit.c. Zero-initialised it limits nothing. */
 struct tg_limit {
     struct tg_limit_spec spec;

@@ -55,11 +55,10 @@ enum {
     TG_CACHE_LINE = 64,
 };
 
-/* A bucket, part of which is leased out. */
+/* One of the buckets. */
 struct tg_pool {
     struct tg_bucket_params params;
     struct tg_bucket bucket; /* what is not leased out */
-    uint64_t leased;         /* tokens in leases that are not settled */
     uint64_t ahead;          /* 1 ms of the rate, in tokens */
 };
 
@@ -69,9 +68,10 @@ struct tg_shared {
     char apart_before[TG_CACHE_LINE];
     _Atomic uint64_t generation; /* changes, times 4, and flags: see below */
     char apart_after[TG_CACHE_LINE];
-    pthread_mutex_t lock; /* for what follows, and for writing <generation> */
-    uint32_t active;      /* bit i: bucket i is in force */
-    uint64_t oldest;      /* leases of an earlier generation are worthless: see shared.c */
+    pthread_mutex_t lock;             /* for what follows, and for writing <generation> */
+    uint64_t leased[TG_SHARED_KINDS]; /* tokens in leases that are not settled */
+    uint64_t oldest; /* leases of an earlier generation are void and not in <leased> */
+    uint32_t active; /* bit i: bucket i is in force */
     struct tg_pool pool[TG_SHARED_BUCKETS];
 };
 
@@ -80,7 +80,7 @@ struct tg_shared {
 struct tg_lease {
     uint64_t seen;                     /* the generation it is good for */
     uint64_t credit[TG_SHARED_KINDS];  /* tokens to spend */
-    uint64_t granted[TG_SHARED_KINDS]; /* tokens that the centre counts as leased to us; 0: none */
+    uint64_t granted[TG_SHARED_KINDS]; /* of these, what the centre counts as leased to us */
     int64_t refused_ns;                /* when it was last refused, */
     uint64_t refused_for_ns;           /* and for how long there is no use in asking again */
     char apart[TG_CACHE_LINE];
@@ -160,8 +160,8 @@ int64_t tg_shared_balance_of(struct tg_shared *s, int i, int64_t now_ns);
 /* The slow halves: look at the centre, under its lock. */
 bool tg_lease_look(struct tg_lease *l, struct tg_shared *s, uint64_t n0, uint64_t n1, bool spend,
                    int64_t now_ns);
-void tg_lease_settle(struct tg_lease *l, struct tg_shared *s);
-void tg_lease_give_back(struct tg_lease *l, struct tg_shared *s, int64_t now_ns);
+void tg_lease_settle(struct tg_lease *l, struct tg_shared *s, int64_t now_ns);
+#define TG_SAME_INSTANT INT64_MIN /* as <now_ns>: no time has passed since the centre was asked */
 
 static inline uint64_t tg_shared_generation(const struct tg_shared *s)
 {
@@ -194,7 +194,7 @@ static inline void tg_lease_charge(struct tg_lease *l, struct tg_shared *s, uint
 {
     l->credit[0] -= n;
     if (__builtin_expect((l->seen & TG_LEASE_ONCE) != 0, 0))
-        tg_lease_settle(l, s);
+        tg_lease_settle(l, s, TG_SAME_INSTANT);
 }
 
 static inline bool tg_lease_take(struct tg_lease *l, struct tg_shared *s, uint64_t n,
@@ -223,7 +223,7 @@ static inline void tg_lease_charge_both(struct tg_lease *l, struct tg_shared *s,
 static inline void tg_lease_return(struct tg_lease *l, struct tg_shared *s, int64_t now_ns)
 {
     if (l->granted[0] != 0 || l->granted[1] != 0)
-        tg_lease_give_back(l, s, now_ns);
+        tg_lease_settle(l, s, now_ns);
 }
 
 #endif

@@ -1,0 +1,19 @@
+/* shared_limit.c - from what a user sets to the buckets of shared.c, which does the rest. Messages
+ * are kind 0 and bytes kind 1; so bucket i is here what it is in limit.c. */
+#include "limiter/shared_limit.h"
+
+void tg_shared_limit_init(struct tg_shared_limit *s, const struct tg_limit_spec *spec,
+                          int initial_percent, int64_t now_ns)
+{
+    *s = (struct tg_shared_limit){.spec = *spec};
+    tg_shared_limit_retune(s, spec, initial_percent, now_ns);
+}
+
+void tg_shared_limit_retune(struct tg_shared_limit *s, const struct tg_limit_spec *spec,
+                            int initial_percent, int64_t now_ns)
+{
+    struct tg_bucket_params params[TG_SHARED_BUCKETS];
+    uint32_t active = tg_limit_params(spec, params);
+    s->spec = *spec;
+    tg_shared_retune_all(&s->shared, params, active, initial_percent, now_ns);
+}
