@@ -23,8 +23,8 @@
 #include <stddef.h>
 
 #define AHEAD_NS     UINT64_C(1000000) /* of the rate: the largest lease */
-#define AHEAD_PART   8                 /* a lease leaves the others the rest of this */
-#define LOOK_AGAIN   INT64_C(1000000)  /* ns: the longest that a refusal is remembered */
+#define AHEAD_PART   8                 /* one part of that many is leased, the others left */
+#define LOOK_AGAIN   INT64_C(1000000)  /* ns, where a lease that comes back may change the answer */
 #define NO_LIMIT     (UINT64_C(1) << 62)
 #define KIND(bucket) ((bucket) % TG_SHARED_KINDS)
 #define PEAK(bucket) ((bucket) >= TG_SHARED_KINDS)
@@ -52,7 +52,8 @@ static void refill(struct tg_shared *s, int64_t now_ns)
     }
 }
 
-/* Until every bucket is above zero. */
+/* Until every bucket is above zero. One whose whole burst is leased out does not refill until some
+ * of it comes back, nobody knows when. */
 static int64_t wait_ns(struct tg_shared *s, int64_t now_ns)
 {
     int64_t longest_ns = 0;
@@ -60,6 +61,8 @@ static int64_t wait_ns(struct tg_shared *s, int64_t now_ns)
         int i = __builtin_ctz(left);
         struct tg_bucket_params p = capped(s, i);
         int64_t one_ns = tg_bucket_wait_ns(&s->pool[i].bucket, &p, now_ns);
+        if (p.full <= 0 && one_ns < LOOK_AGAIN)
+            one_ns = LOOK_AGAIN;
         if (one_ns > longest_ns)
             longest_ns = one_ns;
     }
@@ -91,18 +94,32 @@ static bool has_limit(const struct tg_shared *s, int kind)
     return (s->active >> kind & 5U) != 0; /* its rate, its peak */
 }
 
-static void settle(struct tg_lease *l, struct tg_shared *s, int64_t now_ns)
+static bool is_settled(const struct tg_lease *l)
 {
-    refill(s, now_ns);
+    return l->granted[0] == 0 && l->granted[1] == 0;
+}
+
+static void take_back(struct tg_lease *l, struct tg_shared *s, int64_t now_ns)
+{
+    uint64_t unspent[TG_SHARED_KINDS] = {0};
     bool is_void = (l->seen & ~TG_LEASE_ONCE) < s->oldest;
-    uint64_t unspent[TG_SHARED_KINDS];
-    for (int k = 0; k < TG_SHARED_KINDS; k++) {
-        bool counts = l->granted[k] != 0 && !is_void;
-        s->leased[k] -= counts ? l->granted[k] : 0;
-        unspent[k] = counts ? l->credit[k] : 0;
-        l->granted[k] = l->credit[k] = 0;
+    refill(s, now_ns);
+    for (int k = 0; k < TG_SHARED_KINDS && !is_void; k++) {
+        if (l->granted[k] == 0)
+            continue; /* unlimited then, whatever its credit */
+        s->leased[k] -= l->granted[k];
+        unspent[k] = l->credit[k];
     }
     give_back(s, unspent, now_ns);
+}
+
+/* Leaves an empty lease, also of one that was unlimited. */
+static void settle(struct tg_lease *l, struct tg_shared *s, int64_t now_ns)
+{
+    if (!is_settled(l))
+        take_back(l, s, now_ns);
+    l->granted[0] = l->granted[1] = 0;
+    l->credit[0] = l->credit[1] = 0;
 }
 
 /* How much a worker may have at once, of each kind; every bucket is above zero. */
@@ -128,8 +145,7 @@ static void lease_out(struct tg_lease *l, struct tg_shared *s, const uint64_t n[
     find_share(s, share);
     bool once = share[0] <= n[0] || share[1] <= n[1];
     for (int k = 0; k < TG_SHARED_KINDS; k++) {
-        uint64_t held = n[k] == 0 && !spend ? 1 : n[k];
-        taken[k] = once ? held : share[k];
+        taken[k] = once ? n[k] : share[k];
         l->credit[k] = spend ? taken[k] - n[k] : taken[k];
         if (has_limit(s, k))
             s->leased[k] += l->granted[k] = l->credit[k];
@@ -144,8 +160,7 @@ static void lease_out(struct tg_lease *l, struct tg_shared *s, const uint64_t n[
 static bool look(struct tg_lease *l, struct tg_shared *s, const uint64_t n[TG_SHARED_KINDS],
                  bool spend, int64_t now_ns)
 {
-    if (l->granted[0] != 0 || l->granted[1] != 0)
-        settle(l, s, now_ns);
+    settle(l, s, now_ns);
     l->seen = tg_shared_generation(s);
     l->refused_for_ns = 0;
     if (l->seen & TG_SHARED_BINDING)
@@ -169,7 +184,7 @@ bool tg_lease_look(struct tg_lease *l, struct tg_shared *s, uint64_t n0, uint64_
     uint64_t since_ns = (uint64_t)now_ns - (uint64_t)l->refused_ns; /* a step back: very large */
     if (l->seen == generation && since_ns < l->refused_for_ns)
         return false;
-    if ((generation & TG_SHARED_BINDING) != 0 && l->granted[0] == 0 && l->granted[1] == 0)
+    if ((generation & TG_SHARED_BINDING) != 0 && is_settled(l))
         return false;
 
     const uint64_t n[TG_SHARED_KINDS] = {n0, n1};

@@ -127,7 +127,8 @@ bool tg_shared_grant(struct tg_shared *s, uint64_t n, int64_t now_ns);
 /* Gives back tokens that were granted (or charged to a lease) and not used; what does not fit in
  * the burst is dropped. */
 void tg_shared_give_back(struct tg_shared *s, uint64_t n, int64_t now_ns);
-/* How long until tg_shared_has_tokens, rounded up; 0 when it has some, INT64_MAX for never. */
+/* How long until tg_shared_has_tokens, rounded up; 0 when it has some, INT64_MAX for never. Sooner
+ * when tokens come back; where all of the burst is leased out, it is time to ask again. */
 int64_t tg_shared_wait_ns(struct tg_shared *s, int64_t now_ns);
 /* Whole tokens in the centre, rounded down; negative: debt; INT64_MAX: unlimited. */
 int64_t tg_shared_balance(struct tg_shared *s, int64_t now_ns);
