@@ -403,7 +403,8 @@ static void *wait_in_line(void *arg)
     return NULL;
 }
 
-/* Home: a second is long, all who want to stand in line do before it has passed. */
+/* Home: a second is long, all who want to stand in line do before it has passed. The timer is late,
+ * so that others see the token first. */
 static void grant_the_first(struct line *q)
 {
     pthread_mutex_lock(&q->lock);
@@ -411,8 +412,9 @@ static void grant_the_first(struct line *q)
         pthread_cond_wait(&q->changed, &q->lock);
     tg_shared_set_binding(&q->w->s, true);
     int64_t now_ns = atomic_load(&q->w->now_ns);
-    now_ns += tg_shared_wait_ns(&q->w->s, now_ns);
+    now_ns += tg_shared_wait_ns(&q->w->s, now_ns) + MS;
     atomic_store(&q->w->now_ns, now_ns);
+    sched_yield();
     assert_true(tg_shared_grant(&q->w->s, 1, now_ns));
     q->granted[q->waiting[0]]++;
     q->length--;
