@@ -7,9 +7,12 @@
  * the time came from: given (a number that moves on with every operation), cached (the clock read
  * once per LOOP_TURN operations, as a worker does), read (clock_gettime per operation), none. Every
  * operation is a decision and, if admitted, a charge. A compiler barrier after each makes the state
- * go to memory and come back; each row checks its count of admitted, so no loop can vanish. */
+ * go to memory and come back; each row checks its count of admitted, so no loop can vanish.
+ *
+ * The rows of shared buckets spend one bucket (or path of limits) from several threads, each with a
+ * lease of its own, together as fast as it refills. What they cost includes taking leases. */
 #include "base/mono.h"
-#include "limiter/limit.h"
+#include "limiter/shared_limit.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,7 +29,15 @@
 #define BURST      RATE
 #define DEBT       1000    /* hours of the rate of what is to refuse */
 #define PER_OP     STEP_NS /* what accrues in STEP_NS is charged: neither full nor empty */
-#define MAX_THREAD 2
+#define MAX_THREAD 100
+
+/* What one thread has of the shared buckets. */
+struct seat {
+    struct world *w;
+    struct tg_lease lease, empty;
+    struct tg_limit_lease open[3], closed[3], unset[3];
+    int64_t now_ns, step_ns;
+};
 
 struct world {
     struct tg_bucket_params params, params_empty;
@@ -39,6 +50,10 @@ struct world {
     uint64_t random;
     _Alignas(64) _Atomic uint64_t shared;
     _Alignas(64) pthread_mutex_t lock;
+    struct tg_shared shared_bucket, shared_empty;
+    struct tg_shared_limit shared_open[3], shared_closed[3], shared_unset[3];
+    struct seat seat[MAX_THREAD];
+    int64_t shared_now_ns; /* the given clock of the rows with seats */
 };
 
 /* Makes the compiler believe that memory was read and written here. */
@@ -219,6 +234,77 @@ static uint64_t run_touch(struct world *w, uint64_t n)
     return n;
 }
 
+/* ---- the same with shared buckets: one seat a thread ---- */
+
+static uint64_t spend(struct seat *seat, struct tg_lease *l, struct tg_shared *s, uint64_t n,
+                      uint64_t turn)
+{
+    uint64_t admitted = 0;
+    int64_t now_ns = seat->now_ns;
+    for (uint64_t i = 0; i < n; i++) {
+        now_ns += seat->step_ns;
+        admitted += tg_lease_take(l, s, PER_OP, now_ns);
+        barrier();
+        if (turn != 0 && i % turn == turn - 1)
+            tg_lease_return(l, s, now_ns);
+    }
+    return admitted;
+}
+
+static uint64_t run_shared_admitted(struct seat *seat, uint64_t n)
+{
+    return spend(seat, &seat->lease, &seat->w->shared_bucket, n, 0);
+}
+
+static uint64_t run_shared_refused(struct seat *seat, uint64_t n)
+{
+    return spend(seat, &seat->empty, &seat->w->shared_empty, n, 0);
+}
+
+static uint64_t run_shared_returned(struct seat *seat, uint64_t n)
+{
+    return spend(seat, &seat->lease, &seat->w->shared_bucket, n, LOOP_TURN);
+}
+
+static bool take_shared_path(struct tg_limit_lease l[3], struct tg_shared_limit s[3],
+                             int64_t now_ns)
+{
+    for (int i = 0; i < 3; i++)
+        if (!tg_limit_lease_has(&l[i], &s[i], 1, PER_OP, now_ns))
+            return false;
+    for (int i = 0; i < 3; i++)
+        tg_limit_lease_charge(&l[i], &s[i], 1, PER_OP);
+    return true;
+}
+
+static uint64_t spend_path(struct seat *seat, struct tg_limit_lease l[3],
+                           struct tg_shared_limit s[3], uint64_t n)
+{
+    uint64_t admitted = 0;
+    int64_t now_ns = seat->now_ns;
+    for (uint64_t i = 0; i < n; i++) {
+        now_ns += seat->step_ns;
+        admitted += take_shared_path(l, s, now_ns);
+        barrier();
+    }
+    return admitted;
+}
+
+static uint64_t run_shared_six_admitted(struct seat *seat, uint64_t n)
+{
+    return spend_path(seat, seat->open, seat->w->shared_open, n);
+}
+
+static uint64_t run_shared_six_refused(struct seat *seat, uint64_t n)
+{
+    return spend_path(seat, seat->closed, seat->w->shared_closed, n);
+}
+
+static uint64_t run_shared_unset(struct seat *seat, uint64_t n)
+{
+    return spend_path(seat, seat->unset, seat->w->shared_unset, n);
+}
+
 /* ---- rows ---- */
 
 enum expect { ALL, NONE };
@@ -228,31 +314,69 @@ struct row {
     uint64_t (*run)(struct world *w, uint64_t n);
     int threads;
     enum expect expect;
+    uint64_t (*run_seat)(struct seat *seat, uint64_t n); /* instead of run */
     double cpu_ns[ROUNDS];
 };
 
 static struct row rows[] = {
-    {"floor: plain counter", "none", run_counter, 1, ALL, {0}},
-    {"floor: shared atomic word, 1 thread", "none", run_atomic, 1, ALL, {0}},
-    {"floor: shared atomic word, 2 threads", "none", run_atomic, 2, ALL, {0}},
-    {"floor: bucket under a mutex, 1 thread", "given", run_mutex, 1, ALL, {0}},
-    {"floor: bucket under a mutex, 2 threads", "given", run_mutex, 2, ALL, {0}},
-    {"floor: reading the clock", "read", run_clock, 1, ALL, {0}},
-    {"floor: touch one of 2^20 buckets at random", "none", run_touch, 1, ALL, {0}},
-    {"bucket, admitted", "given", run_admitted, 1, ALL, {0}},
-    {"bucket, refused", "given", run_refused, 1, NONE, {0}},
-    {"bucket, admitted", "cached", run_cached, 1, ALL, {0}},
-    {"bucket, admitted", "read", run_read, 1, ALL, {0}},
-    {"six buckets a message, admitted", "given", run_six_admitted, 1, ALL, {0}},
-    {"six buckets a message, refused by the last", "given", run_six_refused, 1, NONE, {0}},
-    {"one of 2^20 buckets at random, admitted", "given", run_million, 1, ALL, {0}},
+    {"floor: plain counter", "none", run_counter, 1, ALL, NULL, {0}},
+    {"floor: shared atomic word, 1 thread", "none", run_atomic, 1, ALL, NULL, {0}},
+    {"floor: shared atomic word, 2 threads", "none", run_atomic, 2, ALL, NULL, {0}},
+    {"floor: bucket under a mutex, 1 thread", "given", run_mutex, 1, ALL, NULL, {0}},
+    {"floor: bucket under a mutex, 2 threads", "given", run_mutex, 2, ALL, NULL, {0}},
+    {"floor: reading the clock", "read", run_clock, 1, ALL, NULL, {0}},
+    {"floor: touch one of 2^20 buckets at random", "none", run_touch, 1, ALL, NULL, {0}},
+    {"bucket, admitted", "given", run_admitted, 1, ALL, NULL, {0}},
+    {"bucket, refused", "given", run_refused, 1, NONE, NULL, {0}},
+    {"bucket, admitted", "cached", run_cached, 1, ALL, NULL, {0}},
+    {"bucket, admitted", "read", run_read, 1, ALL, NULL, {0}},
+    {"six buckets a message, admitted", "given", run_six_admitted, 1, ALL, NULL, {0}},
+    {"six buckets a message, refused by the last", "given", run_six_refused, 1, NONE, NULL, {0}},
+    {"one of 2^20 buckets at random, admitted", "given", run_million, 1, ALL, NULL, {0}},
+    {"shared bucket, admitted, 1 thread", "given", NULL, 1, ALL, run_shared_admitted, {0}},
+    {"shared bucket, admitted, 2 threads", "given", NULL, 2, ALL, run_shared_admitted, {0}},
+    {"shared bucket, admitted, 10 threads", "given", NULL, 10, ALL, run_shared_admitted, {0}},
+    {"shared bucket, admitted, 100 threads", "given", NULL, 100, ALL, run_shared_admitted, {0}},
+    {"shared bucket, refused, 1 thread", "given", NULL, 1, NONE, run_shared_refused, {0}},
+    {"shared bucket, refused, 2 threads", "given", NULL, 2, NONE, run_shared_refused, {0}},
+    {"shared, returned every 64 messages, 1 thread",
+     "given",
+     NULL,
+     1,
+     ALL,
+     run_shared_returned,
+     {0}},
+    {"shared, returned every 64 messages, 2 threads",
+     "given",
+     NULL,
+     2,
+     ALL,
+     run_shared_returned,
+     {0}},
+    {"six shared buckets a message, 1 thread", "given", NULL, 1, ALL, run_shared_six_admitted, {0}},
+    {"six shared buckets a message, 2 threads",
+     "given",
+     NULL,
+     2,
+     ALL,
+     run_shared_six_admitted,
+     {0}},
+    {"six shared buckets, refused by the last",
+     "given",
+     NULL,
+     1,
+     NONE,
+     run_shared_six_refused,
+     {0}},
+    {"three unset shared limits a message", "given", NULL, 1, ALL, run_shared_unset, {0}},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
 struct job {
     struct world *w;
+    struct seat *seat;
     const struct row *row;
-    uint64_t admitted;
+    uint64_t ops, admitted;
     int64_t cpu_ns;
 };
 
@@ -260,20 +384,33 @@ static void *do_job(void *arg)
 {
     struct job *j = arg;
     int64_t start_ns = thread_cpu_ns();
-    j->admitted = j->row->run(j->w, OPS);
+    j->admitted = j->row->run ? j->row->run(j->w, j->ops) : j->row->run_seat(j->seat, j->ops);
     j->cpu_ns = thread_cpu_ns() - start_ns;
     return NULL;
 }
 
+/* Together the threads of a row go through time as fast as one alone. */
+static struct seat *seat_for(struct world *w, int thread, int threads)
+{
+    struct seat *seat = &w->seat[thread];
+    seat->w = w;
+    seat->now_ns = w->shared_now_ns;
+    seat->step_ns = STEP_NS * threads;
+    return seat;
+}
+
 static void run_row(struct world *w, struct row *row, int round)
 {
-    struct job jobs[MAX_THREAD];
+    static struct job jobs[MAX_THREAD];
     pthread_t threads[MAX_THREAD];
     int64_t cpu_ns = 0;
-    uint64_t admitted = 0, expected = row->expect == ALL ? OPS * (uint64_t)row->threads : 0;
+    uint64_t ops = row->threads <= 2 ? OPS : 2 * OPS / (uint64_t)row->threads;
+    uint64_t total = ops * (uint64_t)row->threads;
+    uint64_t admitted = 0, expected = row->expect == ALL ? total : 0;
 
     for (int i = 0; i < row->threads; i++) {
-        jobs[i] = (struct job){.w = w, .row = row};
+        jobs[i] =
+            (struct job){.w = w, .seat = seat_for(w, i, row->threads), .row = row, .ops = ops};
         if (row->threads == 1)
             do_job(&jobs[i]);
         else if (pthread_create(&threads[i], NULL, do_job, &jobs[i]) != 0)
@@ -290,7 +427,9 @@ static void run_row(struct world *w, struct row *row, int round)
                 (unsigned long long)admitted, (unsigned long long)expected);
         exit(1);
     }
-    row->cpu_ns[round] = (double)cpu_ns / (double)(OPS * (uint64_t)row->threads);
+    if (row->run_seat)
+        w->shared_now_ns += (int64_t)total * STEP_NS;
+    row->cpu_ns[round] = (double)cpu_ns / (double)total;
 }
 
 static int by_value(const void *a, const void *b)
@@ -303,12 +442,14 @@ static void print_table(void)
 {
     printf("CPU ns per operation, %d interleaved rounds of %llu operations\n\n", ROUNDS,
            (unsigned long long)OPS);
-    printf("%-44s %-7s %8s   %s\n", "", "clock", "median", "min .. max");
+    printf("%-46s %-7s %8s   %s\n", "", "clock", "median", "min .. max");
     for (size_t i = 0; i < ROWS; i++)
-        printf("%-44s %-7s %8.2f   %.2f .. %.2f\n", rows[i].name, rows[i].clock,
+        printf("%-46s %-7s %8.2f   %.2f .. %.2f\n", rows[i].name, rows[i].clock,
                rows[i].cpu_ns[ROUNDS / 2], rows[i].cpu_ns[0], rows[i].cpu_ns[ROUNDS - 1]);
-    printf("\nbytes per bucket: %zu (and %zu per set of parameters, shared)\n",
-           sizeof(struct tg_bucket), sizeof(struct tg_bucket_params));
+    printf("\nbytes per bucket: %zu (and %zu per set of parameters, shared)\n"
+           "bytes per shared limit: %zu (and %zu per worker)\n",
+           sizeof(struct tg_bucket), sizeof(struct tg_bucket_params),
+           sizeof(struct tg_shared_limit), sizeof(struct tg_limit_lease));
 }
 
 static void write_json(const char *path)
@@ -358,6 +499,14 @@ static void world_init(struct world *w)
         tg_limit_init(&w->closed[i], i < 2 ? &spec : &shut, 50, 0);
     }
     tg_limit_charge(&w->closed[2], 0, DEBT, 0);
+    tg_shared_init(&w->shared_bucket, &w->params, 50, 0);
+    tg_shared_init(&w->shared_empty, &w->params_empty, 0, 0);
+    tg_shared_grant(&w->shared_empty, DEBT, 0);
+    for (int i = 0; i < 3; i++) {
+        tg_shared_limit_init(&w->shared_open[i], &spec, 50, 0);
+        tg_shared_limit_init(&w->shared_closed[i], i < 2 ? &spec : &shut, 50, 0);
+    }
+    tg_shared_limit_grant(&w->shared_closed[2], 0, DEBT, 0);
     w->random = UINT64_C(0x9e3779b97f4a7c15);
     pthread_mutex_init(&w->lock, NULL);
 }

@@ -180,11 +180,7 @@ static bool look(struct tg_lease *l, struct tg_shared *s, const uint64_t n[TG_SH
 bool tg_lease_look(struct tg_lease *l, struct tg_shared *s, uint64_t n0, uint64_t n1, bool spend,
                    int64_t now_ns)
 {
-    uint64_t generation = tg_shared_generation(s);
-    uint64_t since_ns = (uint64_t)now_ns - (uint64_t)l->refused_ns; /* a step back: very large */
-    if (l->seen == generation && since_ns < l->refused_for_ns)
-        return false;
-    if ((generation & TG_SHARED_BINDING) != 0 && is_settled(l))
+    if (tg_shared_is_binding(s) && is_settled(l))
         return false;
 
     const uint64_t n[TG_SHARED_KINDS] = {n0, n1};

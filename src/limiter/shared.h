@@ -158,7 +158,7 @@ int64_t tg_shared_balance_of(struct tg_shared *s, int i, int64_t now_ns);
  * generation has this bit, asking again means looking at the centre again. */
 #define TG_LEASE_ONCE (UINT64_C(1) << 63)
 
-/* The slow halves: look at the centre, under its lock. */
+/* The slow halves: at the centre, under its lock. */
 bool tg_lease_look(struct tg_lease *l, struct tg_shared *s, uint64_t n0, uint64_t n1, bool spend,
                    int64_t now_ns);
 void tg_lease_settle(struct tg_lease *l, struct tg_shared *s, int64_t now_ns);
@@ -186,9 +186,20 @@ static inline bool tg_lease_holds(const struct tg_lease *l, const struct tg_shar
     return __builtin_expect(l->seen == tg_shared_generation(s) && n - 1 < l->credit[0], 1);
 }
 
+/* Refused, and no use in asking again yet? After a clock stepped back there is: the difference is
+ * very large then. */
+static inline bool tg_lease_is_refused(const struct tg_lease *l, const struct tg_shared *s,
+                                       int64_t now_ns)
+{
+    return l->seen == tg_shared_generation(s) &&
+           (uint64_t)now_ns - (uint64_t)l->refused_ns < l->refused_for_ns;
+}
+
 static inline bool tg_lease_has(struct tg_lease *l, struct tg_shared *s, uint64_t n, int64_t now_ns)
 {
-    return tg_lease_holds(l, s, n) || tg_lease_look(l, s, n, 0, false, now_ns);
+    if (tg_lease_holds(l, s, n))
+        return true;
+    return !tg_lease_is_refused(l, s, now_ns) && tg_lease_look(l, s, n, 0, false, now_ns);
 }
 
 static inline void tg_lease_charge(struct tg_lease *l, struct tg_shared *s, uint64_t n)
@@ -202,7 +213,7 @@ static inline bool tg_lease_take(struct tg_lease *l, struct tg_shared *s, uint64
                                  int64_t now_ns)
 {
     if (!tg_lease_holds(l, s, n))
-        return tg_lease_look(l, s, n, 0, true, now_ns);
+        return !tg_lease_is_refused(l, s, now_ns) && tg_lease_look(l, s, n, 0, true, now_ns);
     l->credit[0] -= n;
     return true;
 }
@@ -210,8 +221,9 @@ static inline bool tg_lease_take(struct tg_lease *l, struct tg_shared *s, uint64
 static inline bool tg_lease_has_both(struct tg_lease *l, struct tg_shared *s, uint64_t n0,
                                      uint64_t n1, int64_t now_ns)
 {
-    return (tg_lease_holds(l, s, n0) && __builtin_expect(n1 - 1 < l->credit[1], 1)) ||
-           tg_lease_look(l, s, n0, n1, false, now_ns);
+    if (tg_lease_holds(l, s, n0) && __builtin_expect(n1 - 1 < l->credit[1], 1))
+        return true;
+    return !tg_lease_is_refused(l, s, now_ns) && tg_lease_look(l, s, n0, n1, false, now_ns);
 }
 
 static inline void tg_lease_charge_both(struct tg_lease *l, struct tg_shared *s, uint64_t n0,
