@@ -11,9 +11,9 @@
  *
  * How: one central bucket (bucket.h) behind a short lock, and for each worker a lease: credit taken
  * out of the centre ahead of use. Spending it touches no shared word but <generation>, which every
- * message reads and only a change writes. What is leased out counts as if it were
- * still in the bucket, until the lease is settled: the refill stops at the burst minus what is
- * leased out, so leases never add to the burst.
+ * message reads and only a change writes. What is leased out counts as if it were still in the
+ * bucket, until the lease is settled: the refill stops at the burst minus what is leased out, so
+ * leases never add to the burst.
  *
  * A shared bucket is slack or binding:
  * - Slack (nobody waits): a worker leases what its message needs and ahead of that at most 1 ms of
@@ -33,8 +33,8 @@
  *   init comes before the others, and that retune and set_unlimited are called by one controlling
  *   thread. No clock, no allocation, no I/O; the lock is a mutex that is held for some tens of
  *   nanoseconds and taken when a lease is taken or settled.
- * - Zero-initialised memory is an unlimited bucket and an empty lease. Nothing needs to be freed;
- *   a lease that is given up is returned first.
+ * - Zero-initialised memory is an unlimited bucket and an empty lease. A lease is for one bucket:
+ *   returned before it is given up, zeroed before it is used with another. Nothing needs freeing.
  *
  * One tg_shared is up to four buckets that are spent together, each message charged to all of them
  * or to none, since that is what a limit needs: see shared_limit.h. The calls with one <n> are for
