@@ -1,7 +1,7 @@
 # Set-up, running and testing. `make run` and `make check` install what a fresh Debian 12 lacks first;
 # since the Makefile asks pkg-config while it is read, the building itself is a second make.
 
-.PHONY: fuzz-regress check-parts check-build check-system-tsan asan-parts tsan-parts tsan-unit check-docs
+.PHONY: fuzz-regress check-parts check-build check-system-tsan asan-parts tsan-parts tsan-unit check-docs check-limiter
 
 SUBMAKE := $(MAKE) --no-print-directory
 JOBS    := -j$(shell nproc 2>/dev/null || echo 1)
@@ -20,10 +20,13 @@ check: ## set up, then lint, unit, simulation, fuzz regression and system tests
 	$(Q)$(SUBMAKE) $(JOBS) check-build
 	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 check-parts
 check-build: build/tidegate $(B)/fault.so tests fuzz-bin
-check-parts: lint check-docs check-unit check-sim fuzz-regress check-system
+check-parts: lint check-docs check-limiter check-unit check-sim fuzz-regress check-system
 
 check-docs: build/tidegate
 	$(Q)tools/check-docs
+
+check-limiter: limiter-lib ## the limiter library, installed by itself, and its examples
+	$(Q)tools/check-limiter-install
 
 check-system: $(B)/tidegate $(B)/fault.so ## system tests (TESTS="-k name" picks some)
 	$(Q)$(PYTEST) tests/system $(TESTS)
