@@ -58,7 +58,8 @@ SIM_BIN   := $(patsubst tests/sim/%.c,$(B)/tests/sim/%,$(SIM_SRC))
 FUZZ_SRC  := $(wildcard fuzz/*_fuzz.c)
 FUZZ_BIN  := $(patsubst fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 BENCH_SRC := $(wildcard bench/*.c)
-BENCH_BIN := $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC))
+LOAD_SRC  := $(wildcard bench/load/*.c)
+BENCH_BIN := $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC)) $(B)/bench/load
 
 .DELETE_ON_ERROR:
 .PHONY: all run setup check check-unit check-sim check-system check-crash interop asan tsan fuzz \

@@ -3,6 +3,8 @@
  * One thread, raw epoll, none of Tidegate's rooms but wire/ for the answers. It lets a producer
  * start, reads SEND frames, keeps their bytes as --durability says, and answers the receipts of one
  * read with one write. It checks nothing, limits nothing, delivers nothing and trusts its peer.
+ * With --echo it sends each SEND frame back whole instead of a receipt: the least that a server can
+ * do which gives a message to a consumer.
  *
  *   none  nothing is kept
  *   os    the frames of one read are appended with one pwrite
@@ -51,6 +53,7 @@ struct conn {
 
 struct server {
     enum durability durability;
+    bool echo;
     int epoll_fd, listen_fd, log_fd, synced_fd;
     int64_t log_at;
     uint64_t entry;
@@ -167,7 +170,10 @@ static void take_frames(struct server *sv, struct conn *c)
         if (c->in_len - at < 4 + total)
             break;
         if (command_len > 3 && f[8] == 0x08 && f[9] == PULSAR__PROTO__BASE_COMMAND__TYPE__SEND) {
-            answer_send(sv, c, f + 8, f + 8 + command_len);
+            if (sv->echo)
+                bytes_append(&c->out, f, 4 + total);
+            else
+                answer_send(sv, c, f + 8, f + 8 + command_len);
             sends = true;
         } else {
             answer_other(sv, c, f + 8, command_len);
@@ -377,11 +383,12 @@ static void run(struct server *sv)
 
 static void usage(FILE *f)
 {
-    fputs("floor [--broker-port N] [--durability none|os|sync] [--data-dir DIR]\n"
+    fputs("floor [--broker-port N] [--durability none|os|sync] [--data-dir DIR] [--echo]\n"
           "The least a server can do for a producer; see bench/floor.c.\n"
           "  --broker-port N   0 (default): any free port, on 127.0.0.1\n"
           "  --durability D    what happens to a SEND before its receipt; default none\n"
           "  --data-dir DIR    where floor.log is made; default .\n"
+          "  --echo            sends each SEND back whole instead of a receipt; keeps nothing\n"
           "Prints \"tidegate ready broker=pulsar://HOST:PORT web=\" when it serves.\n",
           f);
 }
@@ -401,6 +408,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"broker-port", required_argument, NULL, 'p'},
                                             {"durability", required_argument, NULL, 'd'},
                                             {"data-dir", required_argument, NULL, 'D'},
+                                            {"echo", no_argument, NULL, 'e'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct server sv = {.log_fd = -1};
@@ -413,6 +421,8 @@ int main(int argc, char **argv)
             sv.durability = (enum durability)parse_durability(optarg);
         else if (o == 'D')
             dir = optarg;
+        else if (o == 'e')
+            sv.echo = true;
         else {
             usage(o == 'h' ? stdout : stderr);
             return o == 'h' ? 0 : 2;

@@ -17,6 +17,9 @@ bench-bin: $(BENCH_BIN)
 $(B)/bench/%: bench/%.c $(ARCHIVES) | $(GEN_H)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(ARCHIVES_TOP_DOWN) $(ALL_LIBS)
+$(B)/bench/load: $(LOAD_SRC) $(wildcard bench/load/*.h) $(ARCHIVES) | $(GEN_H)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(LOAD_SRC) $(ARCHIVES_TOP_DOWN) $(ALL_LIBS)
 
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory V=fuzz build-fuzz

@@ -1,0 +1,71 @@
+"""Rows about what limits cost: those who keep to them, and the neighbours of those who don't."""
+import statistics
+
+from harness import row, topic_path
+
+TOPIC = "load-g0-0-0"  # the topic of the load's first producer
+NEVER_REACHED = {"publishThrottlingRateInMsg": 100_000_000, "publishThrottlingRateInByte": 10**12}
+
+# Every kind of limit and quota that a message of TOPIC is charged to: method, path, body.
+EVERY_LIMIT = [
+    ("POST", topic_path(TOPIC) + "/publishRate", NEVER_REACHED),
+    ("POST", "/admin/v2/namespaces/public/default/publishRate", NEVER_REACHED),
+]
+
+
+def set_every_limit(server):
+    server.admin("PUT", topic_path(TOPIC))
+    for method, path, body in EVERY_LIMIT:
+        server.admin(method, path, body)
+
+
+@row
+def limits(b):
+    """What limits that are set and not reached cost."""
+    def run(limited):
+        with b.broker("os") as server:
+            if limited and not b.args.against_itself:
+                set_every_limit(server)
+            return b.load(server, "--group", "window=1000")
+    r = b.rounds("limits", {"none": lambda: run(False), "again": lambda: run(False),
+                            "set": lambda: run(True)})
+    for key, unit, goal in (("messages_per_s", "messages/s", ">= 0.99 or inside A/A"),
+                            ("target_cpu_ns_per_message", "CPU ns/message",
+                             "<= 1.01 or inside A/A")):
+        b.compare("limits A/A", "none / none", r["again"], r["none"], key, unit, "")
+        b.compare("limits", "set, not reached / none", r["set"], r["none"], key, unit, goal)
+
+
+def neighbour_of(b, name, over, paced):
+    """B on one connection with A, which is over its limit; the control is A paced at it."""
+    quiet = "name=b,rate=200,window=100"
+
+    def run(group, limited):
+        with b.broker("os") as server:
+            if limited and not b.args.against_itself:
+                server.admin("PUT", topic_path("load-a"))
+                server.admin("POST", topic_path("load-a") + "/publishRate",
+                             {"publishThrottlingRateInMsg": 500, "publishThrottlingRateInByte": -1})
+            topic = ",topic=persistent://public/default/load-a"
+            a, quiet_one = b.load(server, "--group", "name=a" + group + topic, "--group", quiet,
+                                  warmup=b.args.neighbour_warmup,
+                                  seconds=b.args.neighbour_seconds)["groups"]
+            return {"p99_us": quiet_one["p99_us"], "a_messages_per_s": a["messages_per_s"]}
+    over_group = paced if b.args.against_itself else over
+    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
+    r = b.rounds(name, {"paced": lambda: run(paced, False), "again": lambda: run(paced, False),
+                        "over": lambda: run(over_group, True)}, count)
+    a_rate = statistics.median(x["a_messages_per_s"] for x in r["over"])
+    b.compare(name + " A/A", "A paced / A paced", r["again"], r["paced"], "p99_us", "us, B's p99", "")
+    b.compare(name, "A over its limit / A paced at it", r["over"], r["paced"], "p99_us",
+              "us, B's p99", "<= 1.05 or inside A/A", a_messages_per_s=a_rate)
+
+
+@row
+def neighbour(b):
+    neighbour_of(b, "neighbour", ",window=1000", ",window=1000,rate=500")
+
+
+@row
+def neighbour1000(b):
+    neighbour_of(b, "neighbour1000", ",producers=1000,window=2", ",producers=1000,window=2,rate=0.5")
