@@ -46,6 +46,7 @@ clean:
 	rm -rf build
 
 include tools/check.mk
+include tools/reference.mk
 
 # The limiter's headers name each other by room; installed, they lie side by side.
 INCLUDE_DIR = $(DESTDIR)$(PREFIX)/include/tidegate
