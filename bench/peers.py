@@ -133,19 +133,21 @@ def table(results, memory):
         for pair in PAIRS:
             ours, theirs = pair
             lines += ["", f"{row}: {what}", f"{'threads':>7}  {ours + ', M/s':<24}{'CPU ns':<8}"
-                      f"{theirs + ', M/s':<24}{'CPU ns':<8}{'ratio':<20}goal"]
+                      f"{theirs + ', M/s':<24}{'CPU ns':<8}{'ratio':<19}{'by CPU':<8}goal"]
             for n in THREADS:
                 a, b = results[row, n, ours], results[row, n, theirs]
                 ratios = [x["mops"] / y["mops"] for x, y in zip(a, b)]
+                by_cpu = statistics.median(y["ns"] / x["ns"] for x, y in zip(a, b))
                 goal = GOALS.get((row, pair), {}).get(n)
                 ratio = statistics.median(ratios)
                 lines.append(f"{n:>7}  {spread([x['mops'] for x in a]):<24}"
                              f"{statistics.median(x['ns'] for x in a):<8.1f}"
                              f"{spread([x['mops'] for x in b]):<24}"
                              f"{statistics.median(x['ns'] for x in b):<8.1f}"
-                             f"{spread(ratios):<20}{verdict(ratio, goal)}")
+                             f"{spread(ratios):<19}{by_cpu:<8.1f}{verdict(ratio, goal)}")
                 rows.append({"row": row, "threads": n, "ours": ours, "theirs": theirs,
-                             "ratio": ratio, "goal": goal, "ours_rounds": a, "theirs_rounds": b})
+                             "ratio": ratio, "ratio_by_cpu": by_cpu, "goal": goal,
+                             "ours_rounds": a, "theirs_rounds": b})
     lines += ["", "bytes a bucket, of 2^20: " + ", ".join(f"{k} {v:.1f}" for k, v in memory.items())]
     for name in ("today", "fastest"):
         ratio = memory[name] / memory["tidegate"]
