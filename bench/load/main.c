@@ -8,10 +8,10 @@
  * All are opened first. Then the warm-up runs, then the measurement, then it ends without waiting
  * for what is outstanding. Where groups have a number of frames, there is no warm-up: it is
  * measured from the first frame, or permit, until the last of them is done. */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/mono.h"
@@ -26,27 +26,15 @@ void load_fail(struct load *l, const char *what, const char *detail)
 
 /* ---- phases ---- */
 
-/* CPU time of all threads of <pid>, as the scheduler counts it. */
+/* CPU time of <pid> since it began, user and kernel, of all its threads, also those that have ended:
+ * a JVM's compiler threads come and go. */
 static int64_t process_cpu_ns(int pid)
 {
-    char path[288];
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *d = pid ? opendir(path) : NULL;
-    if (d == NULL)
+    clockid_t clock;
+    struct timespec t;
+    if (pid <= 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
         return 0;
-    int64_t sum_ns = 0;
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        long long ns = 0;
-        snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", pid, e->d_name);
-        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
-        if (f == NULL)
-            continue;
-        if (fscanf(f, "%lld", &ns) == 1)
-            sum_ns += ns;
-        fclose(f);
-    }
-    closedir(d);
-    return sum_ns;
+    return (int64_t)t.tv_sec * MONO_S + t.tv_nsec;
 }
 
 static void begin_measuring(struct load *l)
