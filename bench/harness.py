@@ -22,6 +22,7 @@ SERVER_CPU, LOAD_CPU = CPUS[0], CPUS[-1]
 ALL_CPUS = ",".join(map(str, CPUS))
 READY = re.compile(r"tidegate ready broker=pulsar://([^\s:]+|\[[^\]]+\]):(\d+) web=(\S*)")
 READY_WITHIN_S = 30
+LEASH = ("setpriv", "--pdeathsig", "KILL")  # what we start ends with us, however we end
 
 ROWS = {}  # name -> function(Bench), in the order of `make bench`
 
@@ -40,13 +41,7 @@ class Server:
     """The broker or the floor, from its ready line to its end."""
 
     def __init__(self, command, cpus=SERVER_CPU):
-        self.dir = tempfile.mkdtemp(prefix="data-", dir=OUT)
-        self.log = open(OUT / "server.log", "a", encoding="utf-8")
-        command = [a.replace("{dir}", self.dir) for a in command]
-        os.sync()  # what the round before left unwritten is no load of this one
-        begin = time.monotonic()
-        self.process = subprocess.Popen(["taskset", "-c", str(cpus), *command], text=True,
-                                        stdout=subprocess.PIPE, stderr=self.log)
+        begin = self.spawn(command, cpus)
         watchdog = threading.Timer(READY_WITHIN_S, self.process.kill)
         watchdog.start()
         line = self.process.stdout.readline()
@@ -58,9 +53,21 @@ class Server:
             raise Failed(f"{command[0]} did not get ready (see {OUT / 'server.log'})")
         self.port, self.web = int(match.group(2)), match.group(3)
 
+    def spawn(self, command, cpus, **environment):
+        """Starts it, in an empty directory; returns when, on the monotonic clock."""
+        self.dir = tempfile.mkdtemp(prefix="data-", dir=OUT)
+        self.log = open(OUT / "server.log", "a", encoding="utf-8")
+        command = [a.replace("{dir}", self.dir) for a in command]
+        os.sync()  # what the round before left unwritten is no load of this one
+        begin = time.monotonic()
+        self.process = subprocess.Popen([*LEASH, "taskset", "-c", str(cpus), *command], text=True,
+                                        stdout=subprocess.PIPE, stderr=self.log,
+                                        env={**os.environ, **environment})
+        return begin
+
     @property
     def pid(self):
-        return self.process.pid  # taskset became the server
+        return self.process.pid  # setpriv and taskset became the server
 
     def admin(self, method, path, body=None):
         request = urllib.request.Request(
@@ -130,7 +137,7 @@ class Bench:
                        *options], cpus)
 
     def load(self, server, *options, warmup=None, seconds=None, cpus=LOAD_CPU):
-        command = ["taskset", "-c", str(cpus), self.args.load, "--port", str(server.port),
+        command = [*LEASH, "taskset", "-c", str(cpus), self.args.load, "--port", str(server.port),
                    "--pid", str(server.pid), "--warmup", str(warmup or self.args.warmup),
                    "--duration", str(seconds or self.args.seconds), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
