@@ -64,10 +64,14 @@ class Pulsar(Server):
                             f"brokerServicePort={self.port}", f"webServicePort={web}",
                             f"journalSyncData={str(durability == 'sync').lower()}"],
                            cpus, BOOKIE_PORT=str(bookie))
-        while not self.is_healthy():
-            if self.process.poll() is not None or time.monotonic() > begin + READY_WITHIN_S:
-                self.give_up()
-            time.sleep(0.02)
+        try:
+            while not self.is_healthy():
+                if self.process.poll() is not None or time.monotonic() > begin + READY_WITHIN_S:
+                    self.give_up()
+                time.sleep(0.02)
+        except BaseException:  # also: told to stop
+            self.stop()
+            raise
         self.ready_s = time.monotonic() - begin
 
     def is_healthy(self):
@@ -81,7 +85,6 @@ class Pulsar(Server):
         log = pathlib.Path(self.dir, "pulsar.log")
         if log.exists():
             shutil.copy(log, OUT)
-        self.stop()
         raise Failed(f"Pulsar did not get ready (see {OUT / 'pulsar.log'} and server.log)")
 
 
