@@ -29,7 +29,7 @@ enum { TURN = 1024, BUCKETS = 1 << 20, BYTES = 16, LIMITS = 3, THREADS_MAX = 100
 
 #define RATE           INT64_C(10000000000)
 #define THROTTLED_RATE INT64_C(1000000)
-#define MILLION_RATE   INT64_C(100000000) /* theirs would wrap between two runs at more */
+#define MILLION_RATE   INT64_C(10000000) /* theirs wraps when idle for 2^63 / rate ns */
 #define FULL_AFTER_S   60 /* more than a run may take: what a full bucket drops can't be checked */
 
 __extension__ typedef __int128 i128;

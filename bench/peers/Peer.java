@@ -22,7 +22,7 @@ import org.apache.pulsar.broker.qos.FinalRateAsyncTokenBucketBuilder;
 public final class Peer {
     private static final long RATE = 10_000_000_000L;
     private static final long THROTTLED_RATE = 1_000_000L;
-    private static final long MILLION_RATE = 100_000_000L;
+    private static final long MILLION_RATE = 10_000_000L;
     private static final int TURN = 1024;
     private static final int BUCKETS = 1 << 20;
     private static final long BYTES = 16;
