@@ -81,6 +81,8 @@ void namespaces_get(struct call *c)
         json_object_set_new(rates, c->broker->settings->cluster_name,
                             rate_policy_to_json(&n->publish_rate));
     json_object_set_new(doc, "publishMaxMessageRate", rates);
+    if (n->publish_quota.present) /* Pulsar has no such policy: no cluster is in between */
+        json_object_set_new(doc, "publishQuota", rate_policy_to_json(&n->publish_quota));
     reply_json(c, 200, doc);
 }
 

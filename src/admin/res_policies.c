@@ -1,4 +1,4 @@
-/* res_policies.c - publishRate of a namespace and of a topic.
+/* res_policies.c - publishRate of a namespace and of a topic, publishQuota of a namespace.
  *
  * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
  * are made later. A partition has none of its own. */
@@ -25,7 +25,7 @@ static bool read_rate(struct call *c, struct rate_policy *out)
 
 /* ---- namespace ---- */
 
-static void on_ns_rate(void *ctx, enum tg_err e)
+static void on_ns_policy(void *ctx, enum tg_err e)
 {
     struct call *c = ctx;
     if (e == TG_ENOENT)
@@ -34,15 +34,19 @@ static void on_ns_rate(void *ctx, enum tg_err e)
         reply_err(c, e);
 }
 
+static void reply_ns_policy(struct call *c, const struct rate_policy *p)
+{
+    if (p->present)
+        reply_json(c, 200, rate_policy_to_json(p));
+    else
+        reply_status(c, 200); /* an empty body: unset, as Pulsar has it here */
+}
+
 void policies_ns_rate_get(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
-    if (n == NULL)
-        return;
-    if (n->publish_rate.present)
-        reply_json(c, 200, rate_policy_to_json(&n->publish_rate));
-    else
-        reply_status(c, 200); /* an empty body: unset, as Pulsar has it here */
+    if (n != NULL)
+        reply_ns_policy(c, &n->publish_rate);
 }
 
 void policies_ns_rate_set(struct call *c)
@@ -50,14 +54,36 @@ void policies_ns_rate_set(struct call *c)
     struct rate_policy p;
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL && read_rate(c, &p))
-        registry_set_ns_publish_rate(res_registry(c), n, &p, on_ns_rate, c);
+        registry_set_ns_publish_rate(res_registry(c), n, &p, on_ns_policy, c);
 }
 
 void policies_ns_rate_delete(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        registry_set_ns_publish_rate(res_registry(c), n, NULL, on_ns_rate, c);
+        registry_set_ns_publish_rate(res_registry(c), n, NULL, on_ns_policy, c);
+}
+
+void policies_ns_quota_get(struct call *c)
+{
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL)
+        reply_ns_policy(c, &n->publish_quota);
+}
+
+void policies_ns_quota_set(struct call *c)
+{
+    struct rate_policy p;
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL && read_rate(c, &p))
+        registry_set_ns_publish_quota(res_registry(c), n, &p, on_ns_policy, c);
+}
+
+void policies_ns_quota_delete(struct call *c)
+{
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL)
+        registry_set_ns_publish_quota(res_registry(c), n, NULL, on_ns_policy, c);
 }
 
 /* ---- topic ---- */

@@ -76,7 +76,9 @@ static void waiting_free(struct place_waiting *w)
 
 void place_free(struct place *p)
 {
-    HASH_DEL(p->shard->broker->registry->places, p);
+    struct registry *r = p->shard->broker->registry;
+    round_skip(r, p);
+    HASH_DEL(r->places, p);
     DL_DELETE2(p->ns->places, p, ns_prev, ns_next);
     p->ns->topic_count--;
     while (p->waiting) {

@@ -122,6 +122,7 @@ struct registry *registry_new(struct shard *control)
     struct registry *r = xcalloc(1, sizeof *r);
     r->shard = control;
     timer_init(&r->pump, pump);
+    round_init(r);
     return r;
 }
 
@@ -276,14 +277,12 @@ struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t 
     return t;
 }
 
-struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc,
-                           const struct rate_policy *publish_rate)
+struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc)
 {
     struct ns *n = xcalloc(1, sizeof *n);
     n->name = xstrdup(name);
     n->tenant = t;
     n->doc = doc != NULL ? json_incref(doc) : json_object();
-    n->publish_rate = *publish_rate;
     t->namespaces++;
     HASH_ADD_KEYPTR(hh, r->namespaces, n->name, strlen(n->name), n);
     return n;
@@ -410,13 +409,16 @@ void registry_delete_tenant(struct registry *r, const char *name, registry_done 
 
 /* ---- namespaces ---- */
 
-json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate)
+json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
+               const struct rate_policy *publish_quota)
 {
     json_t *row = json_object();
     json_object_set_new(row, "policies",
                         policies != NULL ? json_deep_copy(policies) : json_object());
     if (publish_rate->present)
         json_object_set_new(row, "publishRate", rate_policy_to_json(publish_rate));
+    if (publish_quota->present)
+        json_object_set_new(row, "publishQuota", rate_policy_to_json(publish_quota));
     return row;
 }
 
@@ -432,8 +434,9 @@ static struct tenant *tenant_of(struct registry *r, const char *ns_name)
 
 static void ns_created(struct change *c, enum tg_err e)
 {
+    struct registry *r = c->registry;
     if (e == TG_OK)
-        registry_add_ns(c->registry, tenant_of(c->registry, c->name), c->name, c->doc, &c->policy);
+        registry_apply_quota(r, registry_add_ns(r, tenant_of(r, c->name), c->name, c->doc));
     change_end(c, as_exists(e));
 }
 
@@ -445,7 +448,8 @@ static void ns_begin_create(struct change *c)
         return;
     }
     char *key = xasprintf("namespace/%s", c->name);
-    change_put_row(c, key, ns_row(c->doc, &c->policy), MS_ABSENT, ns_created);
+    const struct rate_policy none = {0};
+    change_put_row(c, key, ns_row(c->doc, &none, &none), MS_ABSENT, ns_created);
     free(key);
 }
 
@@ -495,36 +499,4 @@ static void ns_begin_delete(struct change *c)
 void registry_delete_ns(struct registry *r, const char *name, registry_done done, void *ctx)
 {
     change_submit(change_new(r, ns_begin_delete, xstrdup(name), NULL, done, ctx));
-}
-
-static void ns_rate_stored(struct change *c, enum tg_err e)
-{
-    struct ns *n = registry_ns(c->registry, c->name);
-    if (e == TG_OK) {
-        n->publish_rate = c->policy;
-        for (struct place *p = n->places; p != NULL; p = p->ns_next)
-            place_apply_policies(p);
-    }
-    change_end(c, e);
-}
-
-static void ns_begin_set_rate(struct change *c)
-{
-    struct ns *n = registry_ns(c->registry, c->name);
-    if (n == NULL) {
-        change_end(c, TG_ENOENT);
-        return;
-    }
-    char *key = xasprintf("namespace/%s", c->name);
-    change_put_row(c, key, ns_row(n->doc, &c->policy), MS_ANY, ns_rate_stored);
-    free(key);
-}
-
-void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
-                                  registry_done done, void *ctx)
-{
-    struct change *c = change_new(r, ns_begin_set_rate, xstrdup(ns->name), NULL, done, ctx);
-    if (p != NULL)
-        c->policy = *p;
-    change_submit(c);
 }

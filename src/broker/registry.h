@@ -38,10 +38,11 @@ struct tenant {
 struct ns {
     char *name; /* tenant/ns */
     struct tenant *tenant;
-    json_t *doc;                     /* the rest of Policies as set: bundles, ... */
-    struct rate_policy publish_rate; /* policy for each topic below */
-    struct place *places;            /* list of its topics, see place.h */
-    uint32_t topic_count;            /* also of those being made or deleted */
+    json_t *doc;                      /* the rest of Policies as set: bundles, ... */
+    struct rate_policy publish_rate;  /* policy for each topic below */
+    struct rate_policy publish_quota; /* policy for all topics below together */
+    struct place *places;             /* list of its topics, see place.h */
+    uint32_t topic_count;             /* also of those being made or deleted */
     UT_hash_handle hh;
 };
 
@@ -92,6 +93,12 @@ void registry_delete_ns(struct registry *r, const char *name, registry_done done
 /* NULL removes the policy. Applied to every topic of the namespace (place_apply_policies). */
 void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                   registry_done done, void *ctx);
+/* NULL removes it. */
+void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
+                                   registry_done done, void *ctx);
+
+/* What the total of everything below <ns> may be: its publishQuota. */
+struct rate_choice registry_quota(const struct registry *r, const struct ns *ns);
 
 /* Makes the metadata and the partitions 0..n-1 themselves. TG_ENOENT: no such namespace; TG_EEXIST:
  * a topic or partitioned topic of that name; TG_ERANGE: the name leaves no room for its

@@ -46,23 +46,25 @@ static enum tg_err read_tenant(struct load *l, const char *key, const char *rest
     return TG_OK;
 }
 
-static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc,
+static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, const char *field,
                                           struct rate_policy *out)
 {
     *out = (struct rate_policy){0};
-    json_t *rate = json_object_get(doc, "publishRate");
+    json_t *rate = json_object_get(doc, field);
     char *why = NULL;
     if (rate == NULL || rate_policy_from_json(out, rate, &why) == TG_OK)
         return TG_OK;
-    log_error("metadata row %s: %s", key, why);
+    log_error("metadata row %s: %s: %s", key, field, why);
     free(why);
     return TG_ECORRUPT;
 }
 
 static enum tg_err read_ns(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate;
-    enum tg_err e = read_rate(key, doc, &rate);
+    struct rate_policy rate, quota;
+    enum tg_err e = read_rate(key, doc, "publishRate", &rate);
+    if (e == TG_OK)
+        e = read_rate(key, doc, "publishQuota", &quota);
     if (e != TG_OK)
         return e;
     const char *slash = strchr(rest, '/');
@@ -72,7 +74,9 @@ static enum tg_err read_ns(struct load *l, const char *key, const char *rest, js
     json_t *policies = json_object_get(doc, "policies");
     if (t == NULL || (policies != NULL && !json_is_object(policies)))
         return TG_ECORRUPT;
-    registry_add_ns(l->registry, t, rest, policies, &rate);
+    struct ns *n = registry_add_ns(l->registry, t, rest, policies);
+    n->publish_rate = rate;
+    n->publish_quota = quota;
     return TG_OK;
 }
 
@@ -90,7 +94,7 @@ static enum tg_err read_partitioned(struct load *l, const char *key, const char 
 {
     struct rate_policy rate;
     struct topic_name n;
-    enum tg_err e = read_rate(key, doc, &rate);
+    enum tg_err e = read_rate(key, doc, "publishRate", &rate);
     if (e == TG_OK)
         e = parse_rest(&n, rest, strlen(rest));
     if (e != TG_OK)
@@ -255,6 +259,8 @@ static void settle(struct load *l)
     struct registry *r = l->registry;
     for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
         topic_trim(t);
+    for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)
+        registry_apply_quota(r, n);
     enum tg_err e = TG_OK;
     if (l->keep_ledgers)
         log_warn("store: ledgers that no topic has are kept, since a topic is not served");

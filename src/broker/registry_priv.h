@@ -47,7 +47,21 @@ struct registry {
     struct change *current;     /* being carried out */
     uint32_t waiting;
     struct load *load; /* while registry_load runs */
+    struct {           /* registry_limits.c: topics are being given what a change says */
+        struct timer timer;
+        struct ns *ns;    /* its topics; NULL: all */
+        struct place *at; /* the next one */
+    } round;
 };
+
+/* ---- limits of many topics (registry_limits.c) ---- */
+
+void round_init(struct registry *r);
+/* <p> goes: no round may stand at it. */
+void round_skip(struct registry *r, const struct place *p);
+/* Puts the quota of <ns> in force: after the load, when the namespace is made, and after each
+ * change. */
+void registry_apply_quota(struct registry *r, struct ns *ns);
 
 /* Takes <name> (may be NULL); borrows <doc>. */
 struct change *change_new(struct registry *r, void (*begin)(struct change *c), char *name,
@@ -63,15 +77,15 @@ void change_delete_row(struct change *c, const char *key,
 /* Into and out of memory; each frees or takes what it says by its name. */
 struct cluster *registry_add_cluster(struct registry *r, const char *name, json_t *doc);
 struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t *doc);
-struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc,
-                           const struct rate_policy *publish_rate);
+struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc);
 struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
                                              int partitions, json_t *properties,
                                              const struct rate_policy *publish_rate);
 void partitioned_free(struct partitioned *p);
 
-/* {"policies":{...},"publishRate":{...}} */
-json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate);
+/* {"policies":{...},"publishRate":{...},"publishQuota":{...}} */
+json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
+               const struct rate_policy *publish_quota);
 /* {"partitions":n,"properties":{...},"publishRate":{...}} */
 json_t *partitioned_row(int partitions, const json_t *properties,
                         const struct rate_policy *publish_rate);

@@ -119,9 +119,25 @@ def test_publish_rates(cli, topic, group, name):
     assert json.loads(cli(group, "get-publish-rate", target).stdout) is None
 
 
-@pytest.mark.parametrize("group", ["topics", "topicPolicies", "namespaces"])
-def test_publish_rate_without_a_rate_is_refused(cli, group):
-    r = cli(group, "set-publish-rate", "public/default" if group == "namespaces" else "any", "--burst-msgs", "5",
+def test_publish_quota(cli):
+    ns = "public/default"
+    assert json.loads(cli("namespaces", "get-publish-quota", ns).stdout) is None
+    cli("namespaces", "set-publish-quota", ns, "-m", "500000", "--byte-publish-rate", "1000000000", "--burst-msgs",
+        "90000", "--peak-msgs", "700000")
+    got = json.loads(cli("namespaces", "get-publish-quota", ns).stdout)
+    assert got == {"publishThrottlingRateInMsg": 500000, "publishThrottlingRateInByte": 1000000000,
+                   "publishThrottlingBurstInMsg": 90000, "publishThrottlingPeakInMsg": 700000}
+    assert json.loads(cli("namespaces", "get-publish-rate", ns).stdout) is None
+    cli("namespaces", "remove-publish-quota", ns)
+    assert json.loads(cli("namespaces", "get-publish-quota", ns).stdout) is None
+    r = cli("namespaces", "set-publish-quota", "public/nothing", "-m", "5", check=False)
+    assert r.returncode == 4 and "Namespace does not exist" in r.stderr
+
+
+@pytest.mark.parametrize("group, command", [("topics", "set-publish-rate"), ("topicPolicies", "set-publish-rate"),
+                                            ("namespaces", "set-publish-rate"), ("namespaces", "set-publish-quota")])
+def test_publish_rate_without_a_rate_is_refused(cli, group, command):
+    r = cli(group, command, "public/default" if group == "namespaces" else "any", "--burst-msgs", "5",
             check=False)
     assert r.returncode == 2 and "--msg-publish-rate" in r.stderr and "--byte-publish-rate" in r.stderr
 

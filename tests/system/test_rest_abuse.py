@@ -6,19 +6,21 @@ import socket
 import pytest
 
 RATE = "/persistent/public/default/abused/publishRate"
+NS_RATE, NS_QUOTA = "/namespaces/public/default/publishRate", "/namespaces/public/default/publishQuota"
 
 
 @pytest.fixture(scope="module")
 def abused(shared):
     shared.ok("PUT", "/persistent/public/default/abused")
     shared.ok("POST", RATE, {"publishThrottlingRateInMsg": 123, "publishThrottlingRateInByte": -1})
+    shared.ok("POST", NS_QUOTA, {"publishThrottlingRateInMsg": 10 ** 6, "publishThrottlingRateInByte": 10 ** 9})
     return shared
 
 
 def everything(b):
     return [b.rest("GET", p).text for p in
             ("/tenants", "/namespaces/public", "/namespaces/public/default", "/persistent/public/default",
-             "/persistent/public/default/partitioned", RATE, "/namespaces/public/default/publishRate")]
+             "/persistent/public/default/partitioned", RATE, NS_RATE, NS_QUOTA)]
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def refused(answer):
     assert answer.json["reason"], answer
 
 
+@pytest.mark.parametrize("path", [RATE, NS_RATE, NS_QUOTA])
 @pytest.mark.parametrize("body", [
     b"", b"{", b"[]", b"null", b'"x"', b"7", b"{}x", b"\xff\xfe", b"\x00", b'{"publishThrottlingRateInMsg":"5"}',
     b'{"publishThrottlingRateInMsg":1.5}', b'{"publishThrottlingRateInMsg":-2}',
@@ -42,8 +45,8 @@ def refused(answer):
     b'{"publishThrottlingRateInMsg":5,"publishThrottlingBurstInMsg":-1}',
     b"[" * 10000, b'{"a":' * 10000,
 ])
-def test_bodies_that_are_no_publish_rate(unchanged, body):
-    refused(unchanged.rest("POST", RATE, raw=body))
+def test_bodies_that_are_no_publish_rate(unchanged, body, path):
+    refused(unchanged.rest("POST", path, raw=body))
 
 
 @pytest.mark.parametrize("method, path, body", [
@@ -54,6 +57,9 @@ def test_bodies_that_are_no_publish_rate(unchanged, body):
     ("GET", "/persistent/public/nothing", None),
     ("DELETE", "/persistent/public/default/nothing", None),
     ("DELETE", "/namespaces/public/default", None),
+    ("GET", "/namespaces/public/nothing/publishQuota", None),
+    ("DELETE", "/namespaces/public/nothing/publishQuota", None),
+    ("PUT", NS_QUOTA, {"publishThrottlingRateInMsg": 5}),
     ("DELETE", "/tenants/public", None),
     ("PUT", "/tenants/public", {"adminRoles": [], "allowedClusters": ["standalone"]}),
     ("PUT", "/namespaces/public/default", None),

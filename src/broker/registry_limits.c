@@ -1,0 +1,146 @@
+/* registry_limits.c - limits of many topics at once: a namespace's publish rate and its quota.
+ *
+ * Invariant: a change ends when every topic has been given what it changes. Topics are given it
+ * some per turn, so that nobody's messages wait for it; one that is made meanwhile has it from the
+ * start. There is one such round at a time, as there is one change. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "broker/registry_priv.h"
+
+enum { APPLIED_PER_TURN = 500 }; /* topics: some 100 us */
+
+/* ---- the rounds ---- */
+
+static struct place *next_place(const struct registry *r, const struct place *p)
+{
+    return r->round.ns != NULL ? p->ns_next : p->hh.next;
+}
+
+static void apply_some(struct registry *r)
+{
+    for (int i = 0; i < APPLIED_PER_TURN && r->round.at != NULL; i++) {
+        struct place *p = r->round.at;
+        r->round.at = next_place(r, p);
+        place_apply_policies(p);
+    }
+    if (r->round.at != NULL)
+        timer_arm(r->shard->worker, &r->round.timer, shard_now_ns(r->shard)); /* next turn */
+    else
+        change_end(r->current, TG_OK);
+}
+
+static void on_turn(struct timer *t, int64_t now_ns)
+{
+    (void)now_ns;
+    apply_some((struct registry *)((char *)t - offsetof(struct registry, round.timer)));
+}
+
+void round_init(struct registry *r)
+{
+    timer_init(&r->round.timer, on_turn);
+}
+
+void round_skip(struct registry *r, const struct place *p)
+{
+    if (r->round.at == p)
+        r->round.at = next_place(r, p);
+}
+
+/* Puts in force what applies to each topic of <ns> (NULL: of the broker) now, then ends the change.
+ */
+static void apply_to_all(struct registry *r, struct ns *ns)
+{
+    r->round.ns = ns;
+    r->round.at = ns != NULL ? ns->places : r->places;
+    apply_some(r);
+}
+
+/* ---- a namespace's publish rate ---- */
+
+static void ns_rate_stored(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    struct ns *n = registry_ns(c->registry, c->name);
+    n->publish_rate = c->policy;
+    apply_to_all(c->registry, n);
+}
+
+static void ns_begin_set_rate(struct change *c)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (n == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("namespace/%s", c->name);
+    change_put_row(c, key, ns_row(n->doc, &c->policy, &n->publish_quota), MS_ANY, ns_rate_stored);
+    free(key);
+}
+
+static void submit_policy(struct registry *r, void (*begin)(struct change *c), const struct ns *ns,
+                          const struct rate_policy *p, registry_done done, void *ctx)
+{
+    struct change *c = change_new(r, begin, xstrdup(ns->name), NULL, done, ctx);
+    if (p != NULL)
+        c->policy = *p;
+    change_submit(c);
+}
+
+void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
+                                  registry_done done, void *ctx)
+{
+    submit_policy(r, ns_begin_set_rate, ns, p, done, ctx);
+}
+
+/* ---- its quota ---- */
+
+struct rate_choice registry_quota(const struct registry *r, const struct ns *ns)
+{
+    (void)r;
+    const struct rate_policy *p = &ns->publish_quota;
+    return (struct rate_choice){.spec = p->spec,
+                                .source = p->present ? LIMIT_FROM_NAMESPACE : LIMIT_UNSET};
+}
+
+void registry_apply_quota(struct registry *r, struct ns *ns)
+{
+    struct rate_choice q = registry_quota(r, ns);
+    log_debug("quota of namespace %s: %lld messages, %lld bytes a period (%s)", ns->name,
+              (long long)q.spec.msgs.rate, (long long)q.spec.bytes.rate,
+              limit_source_name(q.source));
+}
+
+static void ns_quota_stored(struct change *c, enum tg_err e)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (e == TG_OK) {
+        n->publish_quota = c->policy;
+        registry_apply_quota(c->registry, n);
+    }
+    change_end(c, e);
+}
+
+static void ns_begin_set_quota(struct change *c)
+{
+    struct ns *n = registry_ns(c->registry, c->name);
+    if (n == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("namespace/%s", c->name);
+    change_put_row(c, key, ns_row(n->doc, &n->publish_rate, &c->policy), MS_ANY, ns_quota_stored);
+    free(key);
+}
+
+void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
+                                   registry_done done, void *ctx)
+{
+    submit_policy(r, ns_begin_set_quota, ns, p, done, ctx);
+}
