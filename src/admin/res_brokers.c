@@ -1,5 +1,5 @@
 /* res_brokers.c - /admin/v2/brokers and broker-stats: there is one broker, it leads, and it is the
- * owner of everything. Settings can be read; none can be changed while it runs. */
+ * owner of everything. Settings can be read, and those that are dynamic changed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,24 +55,58 @@ void brokers_version(struct call *c)
     reply_word(c, "tidegate-" TIDEGATE_VERSION);
 }
 
+static void add_if_dynamic(void *ctx, const char *name, const char *value, const char *allowed,
+                           const char *doc)
+{
+    (void)value, (void)allowed, (void)doc;
+    if (settings_is_dynamic(name))
+        json_array_append_new(ctx, json_string(name));
+}
+
 void brokers_dynamic_names(struct call *c)
 {
-    reply_json(c, 200, json_array());
+    json_t *list = json_array();
+    settings_each(c->broker->settings, add_if_dynamic, list);
+    reply_json(c, 200, list);
 }
 
 void brokers_dynamic_values(struct call *c)
 {
-    reply_json(c, 200, json_object());
+    reply_json(c, 200, json_copy((json_t *)(uintptr_t)registry_dynamic(res_registry(c))));
+}
+
+static void on_dynamic_changed(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_OK)
+        reply_status(c, 200);
+    else
+        reply_err(c, e);
+}
+
+/* <value> NULL: broker.conf's. <refused>: Pulsar's words for a setting that is not dynamic. */
+static void change_dynamic(struct call *c, const char *value, const char *refused)
+{
+    const char *name = call_capture(c, CAP_NAME);
+    char *why;
+    enum tg_err e = registry_check_dynamic(res_registry(c), name, value, &why);
+    if (e == TG_EUNSUPPORTED)
+        reply_reason(c, 412, "%s", refused);
+    else if (e != TG_OK)
+        reply_reason(c, 412, "%s", why);
+    else
+        registry_set_dynamic(res_registry(c), name, value, on_dynamic_changed, c);
+    free(why);
 }
 
 void brokers_dynamic_set(struct call *c)
 {
-    reply_reason(c, 412, "Can't update non-dynamic configuration");
+    change_dynamic(c, call_capture(c, CAP_VALUE), "Can't update non-dynamic configuration");
 }
 
 void brokers_dynamic_delete(struct call *c)
 {
-    reply_reason(c, 412, "Can't delete non-dynamic configuration");
+    change_dynamic(c, NULL, "Can't delete non-dynamic configuration");
 }
 
 static void add_setting(void *ctx, const char *name, const char *value, const char *allowed,
@@ -85,7 +119,7 @@ static void add_setting(void *ctx, const char *name, const char *value, const ch
 void brokers_runtime(struct call *c)
 {
     json_t *j = json_object();
-    settings_each(c->broker->settings, add_setting, j);
+    settings_each(registry_settings(res_registry(c)), add_setting, j);
     reply_json(c, 200, j);
 }
 

@@ -118,7 +118,7 @@ static bool find_owner(struct call *c, struct policy_owner *o)
 static struct rate_policy applied_rate(struct call *c, const struct rate_policy *own,
                                        const struct ns *n)
 {
-    const struct settings *s = c->broker->settings;
+    const struct settings *s = registry_settings(res_registry(c));
     if (own->present)
         return *own;
     if (n->publish_rate.present)

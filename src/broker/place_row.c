@@ -78,7 +78,7 @@ void place_row_delete(struct place *p, void (*done)(void *ctx, enum tg_err e), v
 struct rate_choice place_rate(const struct place *p)
 {
     const struct broker *b = p->shard->broker;
-    const struct settings *set = b->settings;
+    const struct settings *set = registry_settings(b->registry);
     struct tg_limit_spec broker_default = {
         .msgs = {.rate = set->max_topic_rate_msgs},
         .bytes = {.rate = set->max_topic_rate_bytes},

@@ -121,6 +121,8 @@ struct registry *registry_new(struct shard *control)
 {
     struct registry *r = xcalloc(1, sizeof *r);
     r->shard = control;
+    r->settings = *control->broker->settings;
+    r->dynamic = json_object();
     timer_init(&r->pump, pump);
     round_init(r);
     return r;
@@ -203,6 +205,7 @@ void registry_free(struct registry *r)
         HASH_DEL(r->clusters, c);
         cluster_free(c);
     }
+    json_decref(r->dynamic);
     free(r->load);
     free(r);
 }

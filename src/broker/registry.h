@@ -4,6 +4,7 @@
  *
  * Owner: worker 0 (the control worker); no other may look into it. Metadata keys, values are JSON:
  *   cluster/<c>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
+ *   dynamic/<setting>                 (registry_dynamic.c)
  *   topic/<t>/<ns>/<local>            (place_row.c)
  *   cursor/<t>/<ns>/<local>\n<sub>    (cursor_store.c) */
 #ifndef BROKER_REGISTRY_H
@@ -20,6 +21,7 @@
 
 struct place;
 struct registry;
+struct settings;
 struct shard;
 
 struct cluster {
@@ -97,7 +99,7 @@ void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struc
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                    registry_done done, void *ctx);
 
-/* What the total of everything below <ns> may be: its publishQuota. */
+/* What the total of everything below <ns> may be: its publishQuota; NULL: the broker's. */
 struct rate_choice registry_quota(const struct registry *r, const struct ns *ns);
 
 /* Makes the metadata and the partitions 0..n-1 themselves. TG_ENOENT: no such namespace; TG_EEXIST:
@@ -118,6 +120,21 @@ void registry_set_partitioned_publish_rate(struct registry *r, struct partitione
 /* Borrows <properties>; NULL: none. */
 void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
                                          json_t *properties, registry_done done, void *ctx);
+
+/* ---- settings that change while the broker runs: those that settings_is_dynamic ---- */
+
+/* The settings in force: of what is dynamic the broker's own (broker->settings) has only what
+ * broker.conf says. */
+const struct settings *registry_settings(const struct registry *r);
+/* Those that were changed: an object of name -> value, as set. */
+const json_t *registry_dynamic(const struct registry *r);
+/* Whether it can be set so; <value> NULL: whether it can be taken back. TG_EUNSUPPORTED: not a
+ * dynamic setting; TG_EINVAL, TG_ERANGE; with *why (caller frees). */
+TG_MUSTCHECK enum tg_err registry_check_dynamic(const struct registry *r, const char *name,
+                                                const char *value, char **why);
+/* NULL: back to what broker.conf says. It was checked. */
+void registry_set_dynamic(struct registry *r, const char *name, const char *value,
+                          registry_done done, void *ctx);
 
 /* A rate policy as the JSON that is stored and that REST speaks:
  * {"publishThrottlingRateInMsg":n,"publishThrottlingRateInByte":n [,"burst..."]} - see

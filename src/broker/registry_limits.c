@@ -1,4 +1,4 @@
-/* registry_limits.c - limits of many topics at once: a namespace's publish rate and its quota.
+/* registry_limits.c - limits of many topics at once: a namespace's publish rate, and quotas.
  *
  * Invariant: a change ends when every topic has been given what it changes. Topics are given it
  * some per turn, so that nobody's messages wait for it; one that is made meanwhile has it from the
@@ -50,10 +50,9 @@ void round_skip(struct registry *r, const struct place *p)
         r->round.at = next_place(r, p);
 }
 
-/* Puts in force what applies to each topic of <ns> (NULL: of the broker) now, then ends the change.
- */
-static void apply_to_all(struct registry *r, struct ns *ns)
+void change_apply_to_all(struct change *c, struct ns *ns)
 {
+    struct registry *r = c->registry;
     r->round.ns = ns;
     r->round.at = ns != NULL ? ns->places : r->places;
     apply_some(r);
@@ -69,7 +68,7 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
     }
     struct ns *n = registry_ns(c->registry, c->name);
     n->publish_rate = c->policy;
-    apply_to_all(c->registry, n);
+    change_apply_to_all(c, n);
 }
 
 static void ns_begin_set_rate(struct change *c)
@@ -99,11 +98,20 @@ void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struc
     submit_policy(r, ns_begin_set_rate, ns, p, done, ctx);
 }
 
-/* ---- its quota ---- */
+/* ---- quotas ---- */
+
+static struct rate_choice broker_quota(const struct settings *set)
+{
+    bool any = set->broker_quota_msgs > 0 || set->broker_quota_bytes > 0;
+    return (struct rate_choice){
+        .spec = {.msgs.rate = set->broker_quota_msgs, .bytes.rate = set->broker_quota_bytes},
+        .source = any ? LIMIT_FROM_BROKER : LIMIT_UNSET};
+}
 
 struct rate_choice registry_quota(const struct registry *r, const struct ns *ns)
 {
-    (void)r;
+    if (ns == NULL)
+        return broker_quota(&r->settings);
     const struct rate_policy *p = &ns->publish_quota;
     return (struct rate_choice){.spec = p->spec,
                                 .source = p->present ? LIMIT_FROM_NAMESPACE : LIMIT_UNSET};
@@ -112,9 +120,9 @@ struct rate_choice registry_quota(const struct registry *r, const struct ns *ns)
 void registry_apply_quota(struct registry *r, struct ns *ns)
 {
     struct rate_choice q = registry_quota(r, ns);
-    log_debug("quota of namespace %s: %lld messages, %lld bytes a period (%s)", ns->name,
-              (long long)q.spec.msgs.rate, (long long)q.spec.bytes.rate,
-              limit_source_name(q.source));
+    log_debug("quota of %s: %lld messages, %lld bytes a period (%s)",
+              ns != NULL ? ns->name : "the broker", (long long)q.spec.msgs.rate,
+              (long long)q.spec.bytes.rate, limit_source_name(q.source));
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)

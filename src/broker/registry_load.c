@@ -1,8 +1,9 @@
 /* registry_load.c - the start: rows into memory, the standalone defaults, and what a crash left
  * half done put right.
  *
- * Order: clusters, tenants, namespaces, partitioned topics, topics, cursors; then defaults, then
- * partitions that are missing, then policies, trimming, and ledgers that no topic has.
+ * Order: settings, clusters, tenants, namespaces, partitioned topics, topics, cursors; then
+ * defaults, then partitions that are missing, then policies, trimming, and ledgers that no topic
+ * has.
  *
  * A row of an unknown kind is kept and logged. One that should be understood and is not stops the
  * start: going on without a topic or a cursor would throw away what they keep. */
@@ -44,6 +45,12 @@ static enum tg_err read_tenant(struct load *l, const char *key, const char *rest
     (void)key;
     registry_add_tenant(l->registry, rest, doc);
     return TG_OK;
+}
+
+static enum tg_err read_dynamic(struct load *l, const char *key, const char *rest, json_t *doc)
+{
+    (void)key;
+    return dynamic_restore(l->registry, rest, doc);
 }
 
 static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, const char *field,
@@ -148,8 +155,9 @@ static enum tg_err read_cursor(struct load *l, const char *key, const char *rest
 
 /* In the order in which they need each other. */
 static const struct row_kind kinds[] = {
-    {"cluster/", read_cluster},         {"tenant/", read_tenant}, {"namespace/", read_ns},
-    {"partitioned/", read_partitioned}, {"topic/", read_topic},   {"cursor/", read_cursor},
+    {"dynamic/", read_dynamic}, {"cluster/", read_cluster},         {"tenant/", read_tenant},
+    {"namespace/", read_ns},    {"partitioned/", read_partitioned}, {"topic/", read_topic},
+    {"cursor/", read_cursor},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 static const char own_prefix[] = "broker/"; /* broker.c's */
@@ -259,6 +267,7 @@ static void settle(struct load *l)
     struct registry *r = l->registry;
     for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
         topic_trim(t);
+    registry_apply_quota(r, NULL);
     for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)
         registry_apply_quota(r, n);
     enum tg_err e = TG_OK;

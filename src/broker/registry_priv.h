@@ -38,6 +38,8 @@ struct change {
 struct registry {
     struct timer pump; /* first: its callback finds the registry by it. Begins the next change */
     struct shard *shard;
+    struct settings settings; /* the broker's, but for what is dynamic; its texts are borrowed */
+    json_t *dynamic;          /* name -> value: what was changed while running */
     struct cluster *clusters;
     struct tenant *tenants;
     struct ns *namespaces;
@@ -59,9 +61,15 @@ struct registry {
 void round_init(struct registry *r);
 /* <p> goes: no round may stand at it. */
 void round_skip(struct registry *r, const struct place *p);
-/* Puts the quota of <ns> in force: after the load, when the namespace is made, and after each
- * change. */
+/* The last step of a change: puts in force what applies to each topic of <ns> (NULL: of the broker)
+ * now, then ends the change. */
+void change_apply_to_all(struct change *c, struct ns *ns);
+/* Puts the quota of <ns> (NULL: of the broker) in force: after the load, when the namespace is
+ * made, and after each change. */
 void registry_apply_quota(struct registry *r, struct ns *ns);
+
+/* At the start: from its row. TG_ECORRUPT: no value that is allowed. */
+TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *row);
 
 /* Takes <name> (may be NULL); borrows <doc>. */
 struct change *change_new(struct registry *r, void (*begin)(struct change *c), char *name,

@@ -212,6 +212,19 @@ enum tg_err settings_set(struct settings *s, const char *key, const char *value,
     return e == TG_OK ? e : refuse(row, value, e, why);
 }
 
+bool settings_is_dynamic(const char *key)
+{
+    const struct setting *row = find(key);
+    return row && row->is_dynamic;
+}
+
+void settings_copy_one(struct settings *to, const struct settings *from, const char *key)
+{
+    const struct setting *row = find(key);
+    TG_ASSERT(row && (row->kind == SETTING_WHOLE || row->kind == SETTING_SIZE));
+    *whole_of(to, row) = *whole_of(from, row);
+}
+
 static int64_t quarter_of_machine(void)
 {
     int64_t pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);

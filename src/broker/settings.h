@@ -30,11 +30,14 @@ struct settings {
     bool auto_topic_partitioned;          /* allowAutoTopicCreationType=partitioned */
     int64_t default_partitions;           /* defaultNumPartitions */
     bool allow_auto_subscription;         /* allowAutoSubscriptionCreation */
-    int64_t max_topic_rate_msgs;          /* maxPublishRatePerTopicInMessages; 0: none */
-    int64_t max_topic_rate_bytes;         /* maxPublishRatePerTopicInBytes */
     int64_t max_unacked_per_consumer;     /* maxUnackedMessagesPerConsumer */
     int64_t max_unacked_per_subscription; /* maxUnackedMessagesPerSubscription */
     bool expose_topic_metrics;            /* exposeTopicLevelMetricsInPrometheus */
+    /* dynamic: what is in force is in registry_settings */
+    int64_t max_topic_rate_msgs;  /* maxPublishRatePerTopicInMessages; none at 0 and below */
+    int64_t max_topic_rate_bytes; /* maxPublishRatePerTopicInBytes */
+    int64_t broker_quota_msgs;    /* brokerPublisherThrottlingMaxMessageRate */
+    int64_t broker_quota_bytes;   /* brokerPublisherThrottlingMaxByteRate */
     /* ours */
     int64_t handshake_ms;          /* tidegateHandshakeTimeoutMs */
     int64_t park_delay_ms;         /* tidegateParkDelayMs: the parking allowance as a delay */
@@ -52,6 +55,11 @@ void settings_fini(struct settings *s);
  * frees) naming key, value and what is allowed. */
 TG_MUSTCHECK enum tg_err settings_set(struct settings *s, const char *key, const char *value,
                                       char **why);
+/* May it be changed while the broker runs? (registry.h.) False also where there is none of that
+ * name. */
+bool settings_is_dynamic(const char *key);
+/* <key>, a number, becomes what it is in <from>. */
+void settings_copy_one(struct settings *to, const struct settings *from, const char *key);
 /* Reads key=value lines; '#' and blank lines are skipped; unknown keys are logged as warnings. On
  * error *why names file and line too. */
 TG_MUSTCHECK enum tg_err settings_read_file(struct settings *s, const char *path, char **why);

@@ -1,7 +1,6 @@
 /* The table of settings: name, kind, range, default and documentation of each, in the order in
  * which docs/configuration.md lists them. Everything that reads, checks, prints or documents a
- * setting works from these rows, so a new setting is one field in settings.h and one row here. None
- * of them can be changed while the broker runs. */
+ * setting works from these rows, so a new setting is one field in settings.h and one row here. */
 #include "broker/settings_table.h"
 
 #include "broker/broker.h"
@@ -120,14 +119,35 @@ const struct setting setting_table[] = {
     {.name = "maxPublishRatePerTopicInMessages",
      AT(max_topic_rate_msgs),
      .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
      .standard = "0",
+     .min = -1,
      .max = RATE_MAX,
      .doc = "Messages per second that may be published to each topic whose own policy and whose "
-            "namespace's policy say nothing; 0: no limit."},
+            "namespace's policy say nothing; 0 or -1: no limit."},
     {.name = "maxPublishRatePerTopicInBytes",
      AT(max_topic_rate_bytes),
      .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
      .standard = "0",
+     .min = -1,
+     .max = RATE_MAX,
+     .doc = "The same in bytes per second (metadata and payload)."},
+    {.name = "brokerPublisherThrottlingMaxMessageRate",
+     AT(broker_quota_msgs),
+     .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
+     .standard = "0",
+     .min = -1,
+     .max = RATE_MAX,
+     .doc = "Messages per second that may be published to all topics of the broker together; 0 or "
+            "-1: no limit."},
+    {.name = "brokerPublisherThrottlingMaxByteRate",
+     AT(broker_quota_bytes),
+     .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
+     .standard = "0",
+     .min = -1,
      .max = RATE_MAX,
      .doc = "The same in bytes per second (metadata and payload)."},
     {.name = "maxUnackedMessagesPerConsumer",

@@ -26,6 +26,18 @@ static const struct cli_option tenant_options[] = {
     END,
 };
 
+#define CONFIG                                                                                     \
+    {                                                                                              \
+        .name = "config", .letter = "c", .takes = "NAME", .help = "which setting",                 \
+        .required = true                                                                           \
+    }
+static const struct cli_option delete_config_options[] = {CONFIG, END};
+static const struct cli_option update_config_options[] = {
+    CONFIG,
+    {.name = "value", .letter = "v", .takes = "VALUE", .help = "its new value", .required = true},
+    END,
+};
+
 static enum tg_err cluster_body(const struct call *c, json_t **out, char **why)
 {
     static const char *const field[][2] = {{"url", "serviceUrl"},
@@ -210,5 +222,17 @@ const struct command cluster_commands[] = {
      .path = "/brokers/configuration",
      .output = OUT_LINES,
      .help = "settings that can be changed while running"},
+    {.group = "brokers",
+     .name = "update-dynamic-config",
+     .options = update_config_options,
+     .method = "POST",
+     .path = "/brokers/configuration/{config}/{value}",
+     .help = "changes one of them"},
+    {.group = "brokers",
+     .name = "delete-dynamic-config",
+     .options = delete_config_options,
+     .method = "DELETE",
+     .path = "/brokers/configuration/{config}",
+     .help = "back to what broker.conf says"},
     END,
 };

@@ -9,7 +9,8 @@
 static void print_row(void *ctx, const char *name, const char *value, const char *allowed,
                       const char *doc)
 {
-    fprintf(ctx, "| `%s` | %s | %s | %s |\n", name, *value ? value : "(empty)", allowed, doc);
+    fprintf(ctx, "| `%s` | %s | %s | %s%s |\n", name, *value ? value : "(empty)", allowed, doc,
+            settings_is_dynamic(name) ? " Dynamic." : "");
 }
 
 void config_docs_print(void *file)
@@ -22,8 +23,10 @@ void config_docs_print(void *file)
             "that begin with `#`\nare skipped. A key that this broker does not have is a warning "
             "in the log, so a `broker.conf` written for\nPulsar can be used as it is. A value that "
             "is not allowed stops the start with exit code 2, and the\nmessage says key, value and "
-            "what is allowed. An option on the command line wins over the file. None of\nthese "
-            "can be changed while the broker runs.\n\n"
+            "what is allowed. An option on the command line wins over the file.\n\n"
+            "What is dynamic can be changed while the broker runs, in force at once: `tidegate "
+            "brokers update-dynamic-config`.\nA value set so is kept in the data directory and "
+            "wins over the file until `delete-dynamic-config`.\n\n"
             "Sizes are bytes, or a number with K, M, G or T (powers of 1024).\n\n"
             "| key | default | allowed | meaning |\n"
             "| --- | --- | --- | --- |\n");

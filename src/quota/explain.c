@@ -93,13 +93,11 @@ static void append_namespace(struct bytes *out, const char *name)
     append_quoted(out, tenant, end ? (size_t)(end - tenant) : strlen(tenant));
 }
 
-static void append_settings(struct bytes *out, int64_t msgs, int64_t bytes)
+static void append_setting(struct bytes *out, const char *name, int64_t value)
 {
-    if (msgs)
-        bytes_printf(out, "maxPublishRatePerTopicInMessages=%lld", (long long)msgs);
-    if (bytes)
-        bytes_printf(out, "%smaxPublishRatePerTopicInBytes=%lld", msgs ? " " : "",
-                     (long long)bytes);
+    if (value)
+        bytes_printf(out, "%stidegate brokers update-dynamic-config --config %s --value %lld",
+                     out->len > 0 ? " && " : "", name, (long long)value);
 }
 
 static void append_options(struct bytes *out, int64_t msgs, int64_t bytes)
@@ -121,7 +119,8 @@ char *explain_command(const struct explain_scope *s)
     if (s->source == LIMIT_UNSET || (!msgs && !bytes))
         return NULL;
     if (s->source == LIMIT_FROM_BROKER) {
-        append_settings(&out, msgs, bytes);
+        append_setting(&out, "maxPublishRatePerTopicInMessages", msgs);
+        append_setting(&out, "maxPublishRatePerTopicInBytes", bytes);
     } else if (s->source == LIMIT_FROM_TOPIC) {
         bytes_printf(&out, "tidegate topics set-publish-rate ");
         append_quoted(&out, s->name, without_partition(s->name));

@@ -83,6 +83,21 @@ expect '' namespaces set-publish-rate acme/east --msg-publish-rate 100 --byte-pu
 expect '"publishThrottlingRateInMsg" : 100,' namespaces get-publish-rate acme/east
 expect '' namespaces remove-publish-rate acme/east
 expect 'null' namespaces get-publish-rate acme/east
+refuse 'Namespace does not exist' namespaces get-publish-rate acme/west
+curl -sS -f -H 'Content-Type: application/json' -d '{"publishThrottlingRateInMsg":900}' \
+    "$web/admin/v2/namespaces/acme/east/publishQuota" || failed=$((failed + 1)) # which no Pulsar knows
+expect 'bundles' namespaces policies acme/east
+expect 'brokerPublisherThrottlingMaxMessageRate' brokers list-dynamic-config
+expect '' brokers update-dynamic-config --config brokerPublisherThrottlingMaxMessageRate --value 500000
+expect '' brokers update-dynamic-config --config brokerPublisherThrottlingMaxByteRate --value -1
+expect 'brokerPublisherThrottlingMaxMessageRate +500000' brokers get-all-dynamic-config
+expect 'brokerPublisherThrottlingMaxMessageRate +500000' brokers get-runtime-config
+refuse "Can't update non-dynamic configuration" brokers update-dynamic-config --config maxMessageSize --value 5
+refuse 'not allowed; allowed: a whole number' brokers update-dynamic-config \
+    --config brokerPublisherThrottlingMaxByteRate --value many
+expect '' brokers delete-dynamic-config --config brokerPublisherThrottlingMaxMessageRate
+refuse "Can't delete non-dynamic configuration" brokers delete-dynamic-config --config maxMessageSize
+expect '^ *brokerPublisherThrottlingMaxByteRate +-1 *$' brokers get-all-dynamic-config
 expect '' topics create $t/orders
 expect "$t/orders" topics list acme/east
 expect '' topics create-partitioned-topic $t/parts --partitions 2

@@ -134,6 +134,23 @@ def test_publish_quota(cli):
     assert r.returncode == 4 and "Namespace does not exist" in r.stderr
 
 
+def test_dynamic_settings(cli):
+    name = "brokerPublisherThrottlingMaxByteRate"
+    assert name in lines(cli("brokers", "list-dynamic-config"))
+    assert json.loads(cli("brokers", "get-all-dynamic-config").stdout) == {}
+    cli("brokers", "update-dynamic-config", "--config", name, "--value", "1000000000000")
+    assert json.loads(cli("brokers", "get-all-dynamic-config").stdout) == {name: "1000000000000"}
+    assert json.loads(cli("brokers", "get-runtime-config").stdout)[name] == "1000000000000"
+    r = cli("brokers", "update-dynamic-config", "-c", name, "-v", "a/b", check=False)
+    assert r.returncode == 4 and "a/b is not allowed; allowed: a whole number from -1" in r.stderr
+    r = cli("brokers", "update-dynamic-config", "-c", "clusterName", "-v", "x", check=False)
+    assert r.returncode == 4 and "Can't update non-dynamic configuration" in r.stderr
+    r = cli("brokers", "update-dynamic-config", "-c", name, check=False)
+    assert r.returncode == 2 and "--value VALUE is needed" in r.stderr
+    cli("brokers", "delete-dynamic-config", "--config", name)
+    assert json.loads(cli("brokers", "get-all-dynamic-config").stdout) == {}
+
+
 @pytest.mark.parametrize("group, command", [("topics", "set-publish-rate"), ("topicPolicies", "set-publish-rate"),
                                             ("namespaces", "set-publish-rate"), ("namespaces", "set-publish-quota")])
 def test_publish_rate_without_a_rate_is_refused(cli, group, command):

@@ -1,4 +1,6 @@
 """The administration of limits of many topics at once: kept, shown, given to every topic."""
+import sqlite3
+
 import harness
 import pytest
 import raw
@@ -66,3 +68,109 @@ def test_a_namespaces_rate_reaches_all_of_many_topics(east):
     assert {rate_of(east, name) for name in [*names, late]} == {(None, "none")}
     for c in connections:
         c.close()
+
+
+CONFIG = "/brokers/configuration"
+DYNAMIC = ["maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes",
+           "brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate"]
+
+
+def set_dynamic(b, name, value):
+    answer = b.rest("POST", f"{CONFIG}/{name}/{value}")
+    assert (answer.status, answer.text) == (200, ""), answer
+
+
+def test_dynamic_settings_are_listed_and_start_as_in_the_file(make_broker):
+    b = make_broker(config={DYNAMIC[0]: 70, DYNAMIC[3]: -1})
+    assert sorted(b.ok("GET", CONFIG)) == sorted(DYNAMIC)
+    assert b.ok("GET", CONFIG + "/values") == {}
+    runtime = b.ok("GET", CONFIG + "/runtime")
+    assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "-1"]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_dynamic_value_wins_over_the_file_and_survives_until_it_is_deleted(make_broker, crash):
+    b = make_broker(config={DYNAMIC[0]: 70})
+    for i, name in enumerate(DYNAMIC):
+        set_dynamic(b, name, 1000 + i)
+    set_dynamic(b, DYNAMIC[2], -1)
+    values = dict(zip(DYNAMIC, ["1000", "1001", "-1", "1003"]))
+    for _ in range(2):
+        assert b.ok("GET", CONFIG + "/values") == values
+        runtime = b.ok("GET", CONFIG + "/runtime")
+        assert {name: runtime[name] for name in DYNAMIC} == values
+        assert runtime["maxMessageSize"] == "5242880"
+        b.restart(crash)
+    for name in [*DYNAMIC, DYNAMIC[0]]:  # once more what is not there any more
+        assert b.rest("DELETE", f"{CONFIG}/{name}").status == 200
+    for _ in range(2):
+        assert b.ok("GET", CONFIG + "/values") == {}
+        runtime = b.ok("GET", CONFIG + "/runtime")
+        assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "0"]
+        b.restart(crash)
+
+
+@pytest.mark.parametrize("name, value, said", [
+    (DYNAMIC[0], "abc", "a whole number from -1"), (DYNAMIC[0], "-2", "a whole number from -1"),
+    (DYNAMIC[0], "1.5", "a whole number"), (DYNAMIC[0], "%20", "a whole number"), (DYNAMIC[0], "5%2F6", "a whole number"),
+    (DYNAMIC[2], "1099511627777", "to 1099511627776"), (DYNAMIC[3], "99999999999999999999", "to 1099511627776"),
+    (DYNAMIC[3], "%ff", "UTF-8"), ("maxMessageSize", "77", "non-dynamic"), ("tidegateWorkers", "2", "non-dynamic"),
+    ("no-such-setting", "1", "non-dynamic"), ("x" * 2000, "1", "non-dynamic"), ("%ff", "1", "non-dynamic"),
+])
+def test_a_dynamic_value_that_is_not_allowed_is_refused_and_changes_nothing(shared, name, value, said):
+    before = shared.ok("GET", CONFIG + "/runtime"), shared.ok("GET", CONFIG + "/values")
+    answer = shared.rest("POST", f"{CONFIG}/{name}/{value}")
+    assert answer.status == 412 and said in answer.json["reason"], answer
+    if said == "non-dynamic":
+        answer = shared.rest("DELETE", f"{CONFIG}/{name}")
+        assert answer.status == 412 and answer.json["reason"] == "Can't delete non-dynamic configuration"
+    assert (shared.ok("GET", CONFIG + "/runtime"), shared.ok("GET", CONFIG + "/values")) == before
+
+
+def test_methods_that_dynamic_settings_do_not_have(shared):
+    for method, path in (("PUT", f"/{DYNAMIC[0]}/5"), ("GET", f"/{DYNAMIC[0]}"), ("POST", f"/{DYNAMIC[0]}"),
+                         ("DELETE", ""), ("POST", "/values")):
+        assert shared.rest(method, CONFIG + path).status == 405
+
+
+def test_the_brokers_default_reaches_all_topics_that_have_no_other(east):
+    """Also those that wait: the producer is let go when the limit is taken away."""
+    plain, own, ns = ("persistent://public/default/plain", "persistent://public/default/own", "persistent://acme/east/ns")
+    many = [f"persistent://public/default/m{i}" for i in range(1100)]
+    for name in [plain, own, ns, *many]:
+        east.ok("PUT", "/" + harness.rest_path(name))
+    east.set_rate(own, messages=7)
+    east.ok("POST", NS + "/publishRate", RATE)
+    with raw.Connection(east) as c:
+        c.create_producer(plain)
+        set_dynamic(east, DYNAMIC[0], 1)
+        assert rate_of(east, plain) == (1, "broker default")
+        assert east.ok("GET", f"/{harness.rest_path(plain)}/publishRate?applied=true")["publishThrottlingRateInMsg"] == 1
+        assert rate_of(east, own) == (7, "topic policy")
+        assert rate_of(east, ns) == (1000, "namespace policy")
+        assert {rate_of(east, name) for name in many} == {(1, "broker default")}
+        for i in range(20):
+            c.write(raw.send(i))
+        harness.wait_for(lambda: east.stats(plain)["throttled"], what="a throttled producer")
+        assert east.rest("DELETE", f"{CONFIG}/{DYNAMIC[0]}").status == 200
+        for _ in range(20):
+            c.expect(raw.SEND_RECEIPT)
+    assert {rate_of(east, name) for name in [plain, *many]} == {(None, "none")}
+
+
+def test_a_stored_dynamic_value_that_is_not_allowed_stops_the_start(broker):
+    set_dynamic(broker, DYNAMIC[0], 5)
+    assert broker.stop() == 0
+    with sqlite3.connect(broker.data_dir / "meta.db") as db:
+        db.execute("update kv set value = ? where key = ?", ('{"value":"many"}', f"dynamic/{DYNAMIC[0]}"))
+        db.execute("insert into kv values (?, ?, 1)", ("dynamic/ofAnotherVersion", '{"value":"x"}'))
+    db.close()
+    broker.spawn()
+    assert broker.process.wait(harness.START_S) != 0
+    assert f"dynamic/{DYNAMIC[0]}" in broker.log_tail() and "many" in broker.log_tail()
+    with sqlite3.connect(broker.data_dir / "meta.db") as db:
+        db.execute("delete from kv where key = ?", (f"dynamic/{DYNAMIC[0]}",))
+    db.close()
+    broker.start()
+    assert broker.ok("GET", CONFIG + "/values") == {}
+    assert "ofAnotherVersion" in broker.log_tail()

@@ -115,6 +115,35 @@ static void test_allowed_values_are_taken(void **state)
     settings_fini(&s);
 }
 
+static void count_dynamic(void *ctx, const char *name, const char *value, const char *allowed,
+                          const char *doc)
+{
+    (void)value, (void)allowed, (void)doc;
+    *(int *)ctx += settings_is_dynamic(name);
+}
+
+static void test_what_is_dynamic_is_taken_back_one_by_one(void **state)
+{
+    (void)state;
+    struct settings file, now;
+    int n = 0;
+    settings_init(&file);
+    accepted(&file, "maxPublishRatePerTopicInMessages", "70");
+    settings_each(&file, count_dynamic, &n);
+    assert_int_equal(n, 4);
+    assert_false(settings_is_dynamic("maxMessageSize"));
+    assert_false(settings_is_dynamic("zookeeperServers"));
+    now = file;
+    accepted(&now, "maxPublishRatePerTopicInMessages", "-1");
+    accepted(&now, "brokerPublisherThrottlingMaxByteRate", "5");
+    assert_int_equal(now.max_topic_rate_msgs, -1);
+    assert_int_equal(now.broker_quota_bytes, 5);
+    settings_copy_one(&now, &file, "maxPublishRatePerTopicInMessages");
+    assert_int_equal(now.max_topic_rate_msgs, 70);
+    assert_int_equal(now.broker_quota_bytes, 5);
+    settings_fini(&file);
+}
+
 static void test_sizes(void **state)
 {
     (void)state;
@@ -260,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_bad_values_are_refused_with_key_value_and_allowed),
         cmocka_unit_test(test_unknown_key_is_no_entry),
         cmocka_unit_test(test_allowed_values_are_taken),
+        cmocka_unit_test(test_what_is_dynamic_is_taken_back_one_by_one),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_file_with_comments_blanks_and_unknown_keys),
         cmocka_unit_test(test_file_errors_name_file_and_line),

@@ -93,7 +93,10 @@ static void test_the_command_belongs_to_the_source(void **state)
     s = topic_scope(LIMIT_FROM_NAMESPACE, 100, 0);
     assert_command(&s, "tidegate namespaces set-publish-rate t/n --msg-publish-rate 200");
     s = topic_scope(LIMIT_FROM_BROKER, 100, 1000);
-    assert_command(&s, "maxPublishRatePerTopicInMessages=200 maxPublishRatePerTopicInBytes=2000");
+    assert_command(&s, "tidegate brokers update-dynamic-config --config "
+                       "maxPublishRatePerTopicInMessages --value 200 && "
+                       "tidegate brokers update-dynamic-config --config "
+                       "maxPublishRatePerTopicInBytes --value 2000");
     s = topic_scope(LIMIT_UNSET, 0, 0);
     assert_command(&s, NULL);
     s = topic_scope(LIMIT_FROM_TOPIC, -1, 0);
