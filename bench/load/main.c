@@ -26,8 +26,8 @@ void load_fail(struct load *l, const char *what, const char *detail)
 
 /* ---- phases ---- */
 
-/* CPU time of <pid> since it began, user and kernel, of all its threads, also those that have ended:
- * a JVM's compiler threads come and go. */
+/* CPU time of <pid> since it began, user and kernel, of all its threads, also those that have
+ * ended: a JVM's compiler threads come and go. */
 static int64_t process_cpu_ns(int pid)
 {
     clockid_t clock;
