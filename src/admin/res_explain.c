@@ -88,7 +88,7 @@ static uint32_t binding_scope(const struct topic *t, const struct explain *x)
         if (x->scope[i].binding)
             return i;
     for (uint32_t i = 0; i < x->count; i++)
-        if (t->path.scope[i]->waiters != NULL && t->path.scope[i]->waiters->count > 0)
+        if (t->path.scope[i]->waiters != NULL && waitq_count(t->path.scope[i]->waiters) > 0)
             return i;
     return x->count;
 }

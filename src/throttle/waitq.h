@@ -1,22 +1,19 @@
-/* waitq.h - the queue of those who wait at one scope, with one timer.
+/* waitq.h - the queue of those who wait at one scope, with one timer: the producers of a topic.
  *
- * Deficit round robin (after Shreedhar and Varghese, 1995) over the waiting children, by weight:
- * when the timer fires, what the scope's limit has accrued is handed out frame by frame in turns of
- * a quantum, so that N equal children get equal shares within one frame, whatever their frames'
- * sizes: one that sends large frames gets fewer of them. The quantum follows the average cost of a
- * frame, so that equal children alternate frame by frame at any rate. A child below its share is
- * never delayed behind a greedy one.
+ * Deficit round robin (fair.h) over the waiting children, by weight: when the timer fires, what the
+ * scope's limit has accrued is handed out frame by frame, in turns of one average frame, so that N
+ * equal children get equal shares within one frame, whatever their frames' sizes: one that sends
+ * large frames gets fewer of them. A child below its share goes next and is never delayed behind a
+ * greedy one; leaving and entering again gains nothing.
  *
  * The queue does not know what its children are: it asks for the cost of the next frame and grants
- * it by callback. A cost is in messages where the scope limits messages, in bytes where it limits
- * bytes. Where it limits both, it is in bytes, and a message counts at least as many bytes as the
- * two rates pass per message: each frame costs what it takes of the scarcer of the two.
+ * it by callback. What a frame costs: cost.h.
  *
- * Whoever leaves takes a debt (an oversized frame not yet paid off) along and finds it, less what
- * it would have paid meanwhile, when it enters the same queue again; credit is never kept. So
- * leaving and entering again gains nothing.
+ * The head may be held up by what lies above the scope (a quota, claim.h). Then the queue *sleeps*:
+ * it keeps its order and grants nothing, until waitq_kick.
  *
- * Invariant: not empty <=> the timer is armed. One owner: the scope's worker. */
+ * Invariant: somebody waits and the queue does not sleep <=> the timer is armed. One owner: the
+ * scope's worker. */
 #ifndef THROTTLE_WAITQ_H
 #define THROTTLE_WAITQ_H
 
@@ -25,18 +22,12 @@
 
 #include "quota/path.h"
 #include "quota/scope.h"
+#include "throttle/cost.h"
+#include "throttle/fair.h"
 
-enum { WAITER_WEIGHT_MAX = 1 << 16 }; /* keeps weight times quantum far from overflow */
-
-struct waiter {                 /* fields private to waitq.c */
-    struct waiter *prev, *next; /* in a queue iff queue != NULL */
-    struct waitq *queue;
-    int64_t deficit;          /* what it may still take in this turn; a debt when negative */
-    uint32_t weight;          /* 1 unless set */
-    int64_t since_ns;         /* when it entered, or was last granted a frame */
-    uint64_t round;           /* in which it has its next turn */
-    const struct waitq *left; /* where <deficit> is from, while in no queue; only compared */
-    uint64_t left_credit;     /* left->credit up to its last turn there */
+struct waiter {            /* fields private to waitq.c */
+    struct fair_node node; /* first */
+    int64_t since_ns;      /* when it entered, or was last granted a frame */
 };
 
 /* What a grant did. */
@@ -45,6 +36,8 @@ enum waiter_result {
     WAITER_DONE,      /* one frame was admitted; nothing more waits: leaves the queue */
     WAITER_ELSEWHERE, /* nothing was charged: it lacks another scope's tokens, or has nothing:
                          leaves */
+    WAITER_UPSTREAM,  /* nothing was charged: what lies above the scope holds all up. It keeps its
+                         turn, and the queue sleeps (unless it was kicked during the grant) */
 };
 
 struct waitq_ops {
@@ -59,34 +52,46 @@ struct waitq_ops {
     void (*arm)(void *ctx, int64_t deadline_ns);
 };
 
-struct waitq {           /* fields private to waitq.c but for count and armed_ns */
+struct waitq {           /* fields private to waitq.c but for armed_ns and asleep */
     struct scope *scope; /* borrowed */
     const struct waitq_ops *ops;
     void *ctx;
-    struct waiter *head; /* circular, in order of turns; NULL when empty */
-    uint32_t count;
+    struct fair_tree tree;
+    struct fair_line line;
+    struct cost cost;
     int64_t armed_ns; /* MONO_NEVER: not armed */
+    bool asleep;
     bool firing;
-    struct waiter *granting;      /* NULL when it left during its own grant */
-    uint64_t round;               /* the running one */
-    int64_t quantum;              /* in the running round */
-    int64_t average;              /* cost of a frame; 0 before the first */
-    uint64_t credit;              /* sum of the quanta of all rounds begun */
-    int64_t emptied_ns;           /* when the last one left; meaningless while somebody waits */
-    uint64_t msg_cost, byte_cost; /* what one message and one byte count */
+    bool kicked;             /* since the running grant began */
+    struct waiter *granting; /* NULL when it left during its own grant */
 };
 
 void waitq_init(struct waitq *q, struct scope *scope, const struct waitq_ops *ops, void *ctx);
-void waiter_init(struct waiter *w, uint32_t weight);
+void waiter_init(struct waiter *w, uint32_t weight); /* 1 .. FAIR_WEIGHT_MAX */
 
-/* Puts a waiter at the end of the line. Asserts that it is in none. */
+static inline uint32_t waitq_count(const struct waitq *q)
+{
+    return q->line.count;
+}
+static inline bool waiter_waits(const struct waiter *w)
+{
+    return fair_in_line(&w->node);
+}
+
+/* Puts a waiter in the line: next, or, where it has had its share or owes for it, at the end.
+ * Asserts that it is in none. */
 void waitq_enter(struct waitq *q, struct waiter *w, int64_t now_ns);
 /* Takes it out (producer closed, moved). No-op when it is in no queue. */
 void waitq_leave(struct waiter *w, int64_t now_ns);
 
+/* What lies above holds up the head, as after WAITER_UPSTREAM. Somebody must be waiting. */
+void waitq_sleep(struct waitq *q);
+/* It may hold it up no longer: re-arms, for now if the scope has tokens. No-op when awake. */
+void waitq_kick(struct waitq *q, int64_t now_ns);
+
 /* The timer fired (or may as well have): hands out what has accrued, in at most <budget> grants,
  * then re-arms. Returns the number of frames admitted. When the budget ran out the timer is armed
- * for <now_ns>. */
+ * for <now_ns>. A queue that sleeps does nothing. */
 uint32_t waitq_fire(struct waitq *q, uint32_t budget, int64_t now_ns);
 /* The scope's limit was changed or removed: re-arms at once, for <now_ns> where the new limit has
  * tokens. After a removal the queue so runs empty in order. Grants nothing itself. */

@@ -196,7 +196,7 @@ static inline void sim_offer(struct sim_producer *p, uint64_t frames)
 {
     struct sim *sim = p->sim;
     p->backlog += frames;
-    while (p->backlog > 0 && !p->waiter.queue) {
+    while (p->backlog > 0 && !waiter_waits(&p->waiter)) {
         struct scope *s = waitq_must_wait(&p->path, NULL, sim->now_ns);
         if (s)
             waitq_enter(s->waiters, &p->waiter, sim->now_ns);
@@ -289,8 +289,8 @@ static inline void sim_check_timers(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->n_scopes; i++) {
         struct sim_scope *s = &sim->scopes[i];
-        SIM_CHECK((s->q.count > 0) == (s->armed_ns != MONO_NEVER), "waiting and not armed");
-        SIM_CHECK((s->q.head != NULL) == (s->q.count > 0), "count and line disagree");
+        SIM_CHECK((waitq_count(&s->q) > 0) == (s->armed_ns != MONO_NEVER), "waiting and not armed");
+        SIM_CHECK((s->q.line.head != NULL) == (waitq_count(&s->q) > 0), "count and line disagree");
         SIM_CHECK(s->q.armed_ns == s->armed_ns, "armed_ns is not what was armed");
     }
 }

@@ -204,7 +204,8 @@ static void closed_while_queued(uint64_t seed)
         else if (i % 51 == 0)
             sim_offer(p, 3);
     }
-    SIM_CHECK(s->q.count == 0 && s->armed_ns == MONO_NEVER, "%u still wait", s->q.count);
+    SIM_CHECK(waitq_count(&s->q) == 0 && s->armed_ns == MONO_NEVER, "%u still wait",
+              waitq_count(&s->q));
     for (uint32_t i = 0; i < sim->n_producers; i++)
         SIM_CHECK(sim->producers[i].backlog == 0, "producer %u is stuck", i);
     sim_free(sim);
@@ -289,7 +290,7 @@ static void test_a_removed_limit_empties_the_queue_in_order(void **state)
     int64_t removed_ns = sim->now_ns;
     sim_set_limit(s, per_second(0, 0));
     assert_int_equal(s->armed_ns, removed_ns);
-    for (uint32_t fires = 1; s->q.count > 0; fires++) {
+    for (uint32_t fires = 1; waitq_count(&s->q) > 0; fires++) {
         sim_step(sim, removed_ns);
         uint32_t expected = fires * SIM_FIRE_BUDGET < 500 ? fires * SIM_FIRE_BUDGET : 500;
         assert_int_equal(sim->sent, expected); /* bounded work per call */

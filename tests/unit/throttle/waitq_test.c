@@ -114,7 +114,7 @@ static void test_leaving_no_queue_is_nothing(void **state)
     enter(&b, 1);
     waitq_leave(&b.c[0].w, 0);
     waitq_leave(&b.c[0].w, 0);
-    assert_int_equal(b.q.count, 0);
+    assert_int_equal(waitq_count(&b.q), 0);
 }
 
 static void test_only_what_has_accrued_is_handed_out(void **state)
@@ -153,8 +153,8 @@ static void test_whoever_has_nothing_more_leaves(void **state)
     enter(&b, 3);
     waitq_fire(&b.q, 6, MONO_S);
     assert_string_equal(b.order, "abcaca");
-    assert_null(b.c[1].w.queue);
-    assert_int_equal(b.q.count, 2);
+    assert_false(waiter_waits(&b.c[1].w));
+    assert_int_equal(waitq_count(&b.q), 2);
 }
 
 /* 300 bytes a turn on the average: three of a's frames for one of b's. */
@@ -210,11 +210,11 @@ static void test_a_grant_that_cannot_be_used_passes_on_at_once(void **state)
     enter(&b, 2);
     assert_int_equal(waitq_fire(&b.q, 100, 100 * MONO_MS), 1);
     assert_string_equal(b.order, "b");
-    assert_null(b.c[0].w.queue);
+    assert_false(waiter_waits(&b.c[0].w));
     b.c[0].instead = NULL;
-    waitq_enter(&b.q, &b.c[0].w, 100 * MONO_MS); /* nothing was charged: it owes nothing */
+    waitq_enter(&b.q, &b.c[0].w, 100 * MONO_MS); /* nothing was charged: its turn is still due */
     waitq_fire(&b.q, 100, 300 * MONO_MS);
-    assert_string_equal(b.order, "bba");
+    assert_string_equal(b.order, "bab");
 }
 
 static enum waiter_result closes_all(struct child *c, int64_t now_ns)
@@ -244,7 +244,7 @@ static void test_leaving_during_a_grant_is_safe(void **state)
     assert_string_equal(b.order, "c");
     b.c[3].instead = closes_all;
     assert_int_equal(waitq_fire(&b.q, 5, MONO_S), 1);
-    assert_int_equal(b.q.count, 0);
+    assert_int_equal(waitq_count(&b.q), 0);
     assert_int_equal(b.timer_ns, MONO_NEVER);
 }
 
@@ -288,7 +288,7 @@ static void leaving_is_like_staying(bool by_itself)
         waitq_fire(&stays.q, 1, MONO_S);
         waitq_fire(&leaves.q, 1, MONO_S);
         if (leaves.c[2].granted > before) {
-            assert_int_equal(leaves.c[2].w.queue != NULL, by_itself);
+            assert_int_equal(waiter_waits(&leaves.c[2].w), by_itself);
             waitq_leave(&leaves.c[2].w, MONO_S);
             waitq_enter(&leaves.q, &leaves.c[2].w, MONO_S);
         }
@@ -304,8 +304,7 @@ static void test_leaving_and_entering_is_like_staying(void **state)
     leaving_is_like_staying(false);
 }
 
-/* Leaves <b> with nobody in line, a quantum of 100 bytes, and c[0] 9899 bytes ahead of its share.
- */
+/* Leaves <b> with nobody in line, and c[0] 9999 bytes ahead of its share. */
 static void leave_a_debt(struct bench *b)
 {
     bench_init(b, 0, 10000);
@@ -314,7 +313,7 @@ static void leave_a_debt(struct bench *b)
     waitq_enter(&b->q, &b->c[1].w, 0);
     waitq_enter(&b->q, &b->c[0].w, 0);
     assert_int_equal(waitq_fire(&b->q, 2, MONO_S), 2);
-    assert_int_equal(b->q.count, 0);
+    assert_int_equal(b->q.line.count, 0);
 }
 
 static void test_a_debt_is_worked_off_while_nobody_waits(void **state)
@@ -323,13 +322,13 @@ static void test_a_debt_is_worked_off_while_nobody_waits(void **state)
     struct bench b;
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, MONO_S);
-    assert_int_equal(b.c[0].w.deficit, 1 - 10000 + 100);
+    assert_int_equal(b.c[0].w.node.deficit, 1 - 10000);
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, MONO_S + 500 * MONO_MS);
-    assert_int_equal(b.c[0].w.deficit, 1 - 10000 + 100 + 5000);
+    assert_int_equal(b.c[0].w.node.deficit, 1 - 10000 + 5000);
     leave_a_debt(&b);
     waitq_enter(&b.q, &b.c[0].w, 2 * MONO_S);
-    assert_int_equal(b.c[0].w.deficit, 1);
+    assert_int_equal(b.c[0].w.node.deficit, 1);
 }
 
 static void test_a_debt_is_worked_off_while_others_are_served(void **state)
@@ -342,7 +341,7 @@ static void test_a_debt_is_worked_off_while_others_are_served(void **state)
     assert_int_equal(waitq_fire(&b.q, 1, 10 * MONO_S), 1);
     assert_int_equal(waitq_fire(&b.q, 1, 20 * MONO_S), 1);
     waitq_enter(&b.q, &b.c[0].w, 20 * MONO_S);
-    assert_int_equal(b.c[0].w.deficit, 1);
+    assert_true(b.c[0].w.node.deficit > 0);
 }
 
 /* Debts in bytes are no debts in messages: all begin again, where they stand. */
@@ -355,10 +354,10 @@ static void test_a_limit_in_another_unit_begins_anew(void **state)
     enter(&b, 3);
     waitq_fire(&b.q, 1, MONO_MS);
     waitq_fire(&b.q, 3, MONO_S);
-    assert_string_equal(b.order, "abca");
+    assert_string_equal(b.order, "abcb"); /* a owes */
     set_limit(&b, 1000, MONO_S);
     assert_int_equal(waitq_fire(&b.q, 6, 2 * MONO_S), 6);
-    assert_string_equal(b.order, "abcabcabca");
+    assert_string_equal(b.order, "abcbbcabca");
 }
 
 static void test_the_longest_wait_is_since_entry_or_the_last_grant(void **state)
@@ -372,6 +371,86 @@ static void test_the_longest_wait_is_since_entry_or_the_last_grant(void **state)
     assert_int_equal(waitq_longest_wait_ns(&b.q, 90 * MONO_MS), 90 * MONO_MS);
     waitq_fire(&b.q, 10, 100 * MONO_MS);
     assert_int_equal(waitq_longest_wait_ns(&b.q, 130 * MONO_MS), 100 * MONO_MS);
+}
+
+static void test_who_comes_below_its_share_goes_next(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 10, 0);
+    enter(&b, 3);
+    waitq_fire(&b.q, 4, 400 * MONO_MS);
+    waitq_enter(&b.q, &b.c[3].w, 400 * MONO_MS); /* before b and c, ... */
+    waitq_enter(&b.q, &b.c[4].w, 400 * MONO_MS); /* in the order in which they come, */
+    waitq_fire(&b.q, 2, 600 * MONO_MS);
+    waitq_leave(&b.c[3].w, 600 * MONO_MS);
+    waitq_enter(&b.q, &b.c[3].w, 600 * MONO_MS); /* once in a round */
+    waitq_fire(&b.q, 5, 1100 * MONO_MS);
+    assert_string_equal(b.order, "abcadebcaed");
+}
+
+/* ---- held up by what lies above ---- */
+
+static enum waiter_result held_up(struct child *c, int64_t now_ns)
+{
+    (void)c, (void)now_ns;
+    return WAITER_UPSTREAM;
+}
+
+static enum waiter_result held_up_and_kicked(struct child *c, int64_t now_ns)
+{
+    waitq_kick(&c->bench->q, now_ns);
+    c->instead = NULL;
+    return WAITER_UPSTREAM;
+}
+
+static void test_a_sleeping_queue_grants_nothing_until_it_is_kicked(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 10, 0);
+    enter(&b, 3);
+    waitq_fire(&b.q, 1, 100 * MONO_MS);
+    b.c[1].instead = held_up;
+    assert_int_equal(waitq_fire(&b.q, 10, 400 * MONO_MS), 0);
+    assert_true(b.q.asleep);
+    assert_int_equal(b.timer_ns, MONO_NEVER);
+    set_limit(&b, 20, 400 * MONO_MS); /* a change of the scope's own limit wakes nobody */
+    assert_int_equal(b.timer_ns, MONO_NEVER);
+    assert_int_equal(waitq_fire(&b.q, 10, 400 * MONO_MS), 0);
+    b.c[1].instead = NULL;
+    waitq_kick(&b.q, 400 * MONO_MS);
+    assert_int_equal(b.timer_ns, 400 * MONO_MS);
+    assert_int_equal(waitq_fire(&b.q, 3, 400 * MONO_MS), 3);
+    assert_string_equal(b.order, "abca"); /* the head has kept its turn */
+}
+
+static void test_a_kick_during_the_grant_is_not_lost(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 10, 0);
+    enter(&b, 2);
+    b.c[0].instead = held_up_and_kicked;
+    assert_int_equal(waitq_fire(&b.q, 3, 200 * MONO_MS), 2);
+    assert_string_equal(b.order, "ab");
+}
+
+static void test_an_empty_queue_does_not_sleep(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 10, 0);
+    enter(&b, 1);
+    waitq_sleep(&b.q);
+    assert_int_equal(b.timer_ns, MONO_NEVER);
+    waitq_enter(&b.q, &b.c[1].w, 0); /* who comes while it sleeps sleeps, too */
+    assert_int_equal(b.timer_ns, MONO_NEVER);
+    waitq_leave(&b.c[0].w, 0);
+    waitq_leave(&b.c[1].w, 0);
+    assert_false(b.q.asleep);
+    enter(&b, 1);
+    assert_true(b.timer_ns != MONO_NEVER);
 }
 
 static void test_must_wait_at_the_narrowest_or_behind_others(void **state)
@@ -417,6 +496,10 @@ int main(void)
         cmocka_unit_test(test_a_debt_is_worked_off_while_others_are_served),
         cmocka_unit_test(test_a_limit_in_another_unit_begins_anew),
         cmocka_unit_test(test_the_longest_wait_is_since_entry_or_the_last_grant),
+        cmocka_unit_test(test_who_comes_below_its_share_goes_next),
+        cmocka_unit_test(test_a_sleeping_queue_grants_nothing_until_it_is_kicked),
+        cmocka_unit_test(test_a_kick_during_the_grant_is_not_lost),
+        cmocka_unit_test(test_an_empty_queue_does_not_sleep),
         cmocka_unit_test(test_must_wait_at_the_narrowest_or_behind_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
