@@ -2,7 +2,7 @@
  *
  * Invariants, under the lock, for each bucket in force and the kind of its tokens:
  *
- *     leased = the sum of lease.granted over all leases that are not void,   and
+ *     leased = the sum of lease.granted (or loan.lent) over all that are not void,   and
  *     level + leased <= burst.
  *
  * The second is the contract. Until a lease is settled nobody but its owner knows how much of it is
@@ -304,6 +304,88 @@ void tg_shared_give_back_both(struct tg_shared *s, uint64_t n0, uint64_t n1, int
     const uint64_t n[TG_SHARED_KINDS] = {n0, n1};
     pthread_mutex_lock(&s->lock);
     give_back(s, n, now_ns);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The part of <most> that every bucket has, but at least <least>; every bucket is above zero. */
+static void find_part(const struct tg_shared *s, const uint64_t least[TG_SHARED_KINDS],
+                      const uint64_t most[TG_SHARED_KINDS], uint64_t part[TG_SHARED_KINDS])
+{
+    uint64_t num = 1, den = 1; /* the least proportion */
+    for (uint32_t left = s->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        uint64_t there = (uint64_t)s->pool[i].bucket.level / s->pool[i].params.per_token;
+        uint64_t wanted = most[KIND(i)];
+        if (there < wanted && (i128)there * den < (i128)num * wanted) {
+            num = there;
+            den = wanted;
+        }
+    }
+    for (int k = 0; k < TG_SHARED_KINDS; k++) {
+        part[k] = den == 1 ? most[k] : (uint64_t)((i128)most[k] * num / den);
+        if (part[k] < least[k])
+            part[k] = least[k];
+    }
+}
+
+static bool is_overdrawn(const struct tg_shared *s)
+{
+    bool any = false;
+    for (uint32_t left = s->active; left != 0; left &= left - 1)
+        any = any || s->pool[__builtin_ctz(left)].bucket.level < 0;
+    return any;
+}
+
+static void lend(struct tg_shared *s, struct tg_loan *l, const uint64_t n[TG_SHARED_KINDS],
+                 int64_t now_ns)
+{
+    bool is_new = l->lent[0] == 0 && l->lent[1] == 0;
+    l->seen = is_new ? tg_shared_generation(s) : l->seen;
+    for (int k = 0; k < TG_SHARED_KINDS; k++) {
+        uint64_t counted = has_limit(s, k) ? n[k] : 0;
+        l->lent[k] += counted;
+        s->leased[k] += counted;
+    }
+    charge(s, n, now_ns);
+    l->overdrawn = (!is_new && l->overdrawn) || is_overdrawn(s);
+}
+
+bool tg_shared_lend(struct tg_shared *s, struct tg_loan *l, const uint64_t least[TG_SHARED_KINDS],
+                    const uint64_t most[TG_SHARED_KINDS], uint64_t got[TG_SHARED_KINDS],
+                    int64_t now_ns)
+{
+    pthread_mutex_lock(&s->lock);
+    bool ok = wait_ns(s, now_ns) == 0;
+    if (ok) {
+        find_part(s, least, most, got);
+        lend(s, l, got, now_ns);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+static uint64_t at_most(uint64_t n, uint64_t most)
+{
+    return n < most ? n : most;
+}
+
+void tg_shared_settle_loan(struct tg_shared *s, struct tg_loan *l,
+                           const uint64_t unspent[TG_SHARED_KINDS],
+                           const uint64_t spent[TG_SHARED_KINDS], int64_t now_ns)
+{
+    uint64_t back[TG_SHARED_KINDS];
+
+    pthread_mutex_lock(&s->lock);
+    refill(s, now_ns);
+    bool is_void = l->seen < s->oldest;
+    for (int k = 0; k < TG_SHARED_KINDS; k++) {
+        back[k] = at_most(unspent[k], l->lent[k]);
+        uint64_t settled = back[k] + at_most(spent[k], l->lent[k] - back[k]);
+        l->lent[k] -= settled;
+        s->leased[k] -= is_void ? 0 : settled;
+        back[k] = is_void ? 0 : back[k];
+    }
+    give_back(s, back, now_ns);
     pthread_mutex_unlock(&s->lock);
 }
 

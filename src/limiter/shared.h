@@ -86,6 +86,15 @@ struct tg_lease {
     char apart[TG_CACHE_LINE];
 };
 
+/* Tokens that the home worker has lent to somebody who will spend them a little later. Until they
+ * are settled they count like those in a lease. Fields private to shared.c but for overdrawn;
+ * zero-initialise. */
+struct tg_loan {
+    uint64_t seen;                  /* the generation in which they were lent */
+    uint64_t lent[TG_SHARED_KINDS]; /* what the centre counts as leased */
+    bool overdrawn; /* so it is good for one message only, of at most the size asked for */
+};
+
 /* ---- the controlling thread ---- */
 
 /* A bucket with <percent> of its burst, and above zero. No other thread knows it yet. */
@@ -145,6 +154,16 @@ static inline void tg_lease_charge_both(struct tg_lease *l, struct tg_shared *s,
                                         uint64_t n1);
 bool tg_shared_grant_both(struct tg_shared *s, uint64_t n0, uint64_t n1, int64_t now_ns);
 void tg_shared_give_back_both(struct tg_shared *s, uint64_t n0, uint64_t n1, int64_t now_ns);
+/* Lends, if every bucket is above zero, as much of <most> as every bucket has, in one proportion
+ * for both kinds, but at least <least>, which may overdraw, once. Adds it to the loan and says how
+ * much in <got>. Also while binding. False, and nothing lent: a bucket is empty. */
+bool tg_shared_lend(struct tg_shared *s, struct tg_loan *l, const uint64_t least[TG_SHARED_KINDS],
+                    const uint64_t most[TG_SHARED_KINDS], uint64_t got[TG_SHARED_KINDS],
+                    int64_t now_ns);
+/* Of the loan, <unspent> comes back and <spent> was spent; the rest stays lent. */
+void tg_shared_settle_loan(struct tg_shared *s, struct tg_loan *l,
+                           const uint64_t unspent[TG_SHARED_KINDS],
+                           const uint64_t spent[TG_SHARED_KINDS], int64_t now_ns);
 /* Of bucket i. */
 int64_t tg_shared_balance_of(struct tg_shared *s, int i, int64_t now_ns);
 

@@ -91,6 +91,21 @@ static inline void tg_shared_limit_give_back(struct tg_shared_limit *s, uint64_t
     tg_shared_give_back_both(&s->shared, msgs, bytes, now_ns);
 }
 
+/* Lends to who will spend it a little later: shared.h. The arrays are of messages and bytes. */
+static inline bool tg_shared_limit_lend(struct tg_shared_limit *s, struct tg_loan *l,
+                                        const uint64_t least[2], const uint64_t most[2],
+                                        uint64_t got[2], int64_t now_ns)
+{
+    return tg_shared_lend(&s->shared, l, least, most, got, now_ns);
+}
+
+static inline void tg_shared_limit_settle_loan(struct tg_shared_limit *s, struct tg_loan *l,
+                                               const uint64_t unspent[2], const uint64_t spent[2],
+                                               int64_t now_ns)
+{
+    tg_shared_settle_loan(&s->shared, l, unspent, spent, now_ns);
+}
+
 static inline int64_t tg_shared_limit_wait_ns(struct tg_shared_limit *s, int64_t now_ns)
 {
     return tg_shared_wait_ns(&s->shared, now_ns);
