@@ -69,5 +69,9 @@ $(B)/bench/limiter_bench: bench/limiter_bench.c $(B)/liblimiter.a $(B)/libbase.a
 bench-limiter: $(B)/bench/limiter_bench ## CPU ns per limiter operation; also build/bench-limiter.json
 	$(Q)$< build/bench-limiter.json
 
+.PHONY: bench-queue
+bench-queue: $(B)/bench/queue_bench ## CPU ns per turn of those who wait: queues, timers, claims
+	$(Q)$<
+
 bench: build/tidegate $(B)/bench/floor $(B)/bench/load ## the broker against the floor and itself (ROUNDS, ROWS)
 	$(Q)bench/run.py --floor $(B)/bench/floor --load $(B)/bench/load

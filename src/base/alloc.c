@@ -23,6 +23,12 @@ void *xcalloc(size_t count, size_t size)
     return must(calloc(count, size), count * size);
 }
 
+void *xcalloc_aligned(size_t align, size_t count, size_t size)
+{
+    void *p = must(aligned_alloc(align, count * size), count * size);
+    return memset(p, 0, count * size);
+}
+
 void *xrealloc(void *p, size_t n)
 {
     return must(realloc(p, n), n);

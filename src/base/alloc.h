@@ -8,6 +8,8 @@
 
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
+/* Zeroed, at a multiple of <align>, which divides <size>. */
+void *xcalloc_aligned(size_t align, size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);

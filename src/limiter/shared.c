@@ -322,7 +322,7 @@ static void find_part(const struct tg_shared *s, const uint64_t least[TG_SHARED_
         }
     }
     for (int k = 0; k < TG_SHARED_KINDS; k++) {
-        part[k] = den == 1 ? most[k] : (uint64_t)((i128)most[k] * num / den);
+        part[k] = num == den ? most[k] : (uint64_t)((i128)most[k] * num / den);
         if (part[k] < least[k])
             part[k] = least[k];
     }

@@ -37,6 +37,7 @@ void fair_inner_init(struct fair_node *n, uint32_t weight, struct fair_line *lin
                      struct fair_line *below)
 {
     fair_leaf_init(n, weight);
+    n->is_inner = 1;
     n->line = line;
     n->below = below;
 }
@@ -77,13 +78,32 @@ static void begin_round(struct fair_line *l)
     l->served = false;
 }
 
+/* A list can't be read ahead, since the place of a node is known only from the one before it; but
+ * the order in one round is nearly that of the last. */
+static void fetch_ahead(struct fair_line *l, struct fair_node *n)
+{
+    __builtin_prefetch(n->ahead);
+    __builtin_prefetch((const char *)n->ahead + 64); /* what its owner has beside it */
+    struct fair_node **past = &l->past[l->turns++ % FAIR_AHEAD];
+    if (*past)
+        (*past)->ahead = n;
+    *past = n;
+}
+
+void fair_pause(struct fair_line *l)
+{
+    memset(l->past, 0, sizeof l->past);
+}
+
 /* The head has had its turn. */
 static void pass(struct fair_line *l)
 {
-    if (l->fresh == l->head)
+    struct fair_node *n = l->head;
+    if (l->fresh == n)
         l->fresh = NULL;
-    l->head = l->head->next;
-    __builtin_prefetch(l->head->next);
+    l->head = n->next;
+    if (!n->is_inner)
+        fetch_ahead(l, n);
 }
 
 static bool is_in_turn(const struct fair_line *l, const struct fair_node *n)
@@ -109,7 +129,7 @@ static struct fair_node *next_turn(struct fair_line *l)
 
 static struct fair_node *go_down(struct fair_node *n)
 {
-    while (n->below)
+    while (n->is_inner)
         n = next_turn(n->below);
     return n;
 }
@@ -194,6 +214,8 @@ static void unlink_node(struct fair_line *l, struct fair_node *n)
     }
     n->prev = n->next = NULL;
     l->count--;
+    for (int i = 0; i < FAIR_AHEAD; i++)
+        l->past[i] = l->past[i] == n ? NULL : l->past[i];
 }
 
 /* ---- those who left ---- */
@@ -228,7 +250,9 @@ static int64_t deficit_on_entry(const struct fair_line *l, const struct fair_nod
     if (!n->known || n->line != l || missed > (uint64_t)FAIR_COST_MAX)
         return turn;
     int64_t deficit = n->deficit + (int64_t)missed * n->weight;
-    int64_t most = n->expected ? turn * FAIR_MISSED_MAX : turn;
+    int64_t most = turn;
+    if (n->expected && __builtin_mul_overflow(turn, FAIR_MISSED_MAX, &most))
+        most = turn;
     return deficit < most ? deficit : most;
 }
 
@@ -322,7 +346,7 @@ void fair_begin_anew(struct fair_line *top)
     for (uint32_t i = 0; i < top->count; i++, n = n->next) {
         n->deficit = 0;
         n->round = top->round + 1;
-        if (n->below)
+        if (n->is_inner)
             fair_begin_anew(n->below);
     }
 }

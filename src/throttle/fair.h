@@ -32,7 +32,8 @@
 
 enum {
     FAIR_WEIGHT_MAX = 1 << 16, /* keeps weight times cost far from overflow */
-    FAIR_MISSED_MAX = 16,      /* turns that one who is expected may have missed */
+    FAIR_AHEAD = 4,            /* nodes that are fetched into the cache ahead of their turn */
+    FAIR_MISSED_MAX = 256,     /* turns that one who is expected may have missed */
 };
 #define FAIR_COST_MAX (INT64_C(1) << 40) /* of one charge, and of a quantum */
 
@@ -55,23 +56,31 @@ struct fair_line {
     uint32_t away;           /* expected */
     uint32_t round;          /* the running one; wraps */
     uint32_t era;
-    bool served;        /* somebody was, in this round */
-    int64_t quantum;    /* of this round */
-    uint64_t credit;    /* sum of the quanta of all rounds begun */
+    bool served;                        /* somebody was, in this round */
+    int64_t quantum;                    /* of this round */
+    uint64_t credit;                    /* sum of the quanta of all rounds begun */
+    struct fair_node *past[FAIR_AHEAD]; /* the leaves that had the last turns, or NULL */
+    uint32_t turns;
     int64_t emptied_ns; /* when the last one left; meaningless while somebody is in line */
 };
 
-/* Fields private to fair.c. */
+/* Fields private to fair.c. What a turn needs comes first. */
 struct fair_node {
-    struct fair_line *line;        /* where it stands, or (only compared) stood last */
-    struct fair_node *next, *prev; /* NULL: in no line */
-    struct fair_line *below;       /* NULL: a leaf */
-    int64_t deficit;               /* what it may take in this turn; a debt when negative */
-    uint64_t left_credit;          /* line->credit up to its last turn, since it has left */
-    uint32_t round;                /* in which it has its next turn */
+    struct fair_node *next; /* in line; NULL: in none */
+    int64_t deficit;        /* what it may take in this turn; a debt when negative */
+    uint32_t round;         /* in which it has its next turn */
     uint32_t weight : 24;
-    uint32_t expected : 1; /* counted in line->away */
-    uint32_t known : 1;    /* it has stood in <line>: deficit and left_credit mean something */
+    uint32_t is_inner : 1;
+    uint32_t expected : 1;  /* counted in line->away */
+    uint32_t known : 1;     /* it has stood in <line>: deficit and left_credit mean something */
+    struct fair_line *line; /* where it stands, or (only compared) stood last */
+    union {
+        struct fair_line *below; /* an inner node's */
+        const void *ahead;       /* a leaf's: who had its turn FAIR_AHEAD turns later, in the last
+                                    round; a hint for the cache, not followed */
+    };
+    struct fair_node *prev;
+    uint64_t left_credit; /* line->credit up to its last turn, since it has left */
 };
 
 void fair_tree_init(struct fair_tree *t, int64_t quantum);
@@ -107,6 +116,8 @@ struct fair_node *fair_next(struct fair_line *top);
 /* The same, but NULL where a turn in <top> itself would have to begin: of those who stand there,
  * all have had theirs, or wait for it in vain. */
 struct fair_node *fair_next_in_turn(struct fair_line *top);
+/* The owner turns to something else for a while: what was fetched ahead is of no use any more. */
+void fair_pause(struct fair_line *l);
 /* How much the leaf that fair_next gave may take before another's turn comes: above 0. */
 int64_t fair_allotment(const struct fair_node *leaf);
 /* It took <cost>, 1 .. FAIR_COST_MAX. */

@@ -167,6 +167,7 @@ uint32_t waitq_fire(struct waitq *q, uint32_t budget, int64_t now_ns)
         admitted += grant_head(q, now_ns);
     }
     q->firing = false;
+    fair_pause(&q->line);
     rearm(q, now_ns);
     return admitted;
 }
