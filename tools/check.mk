@@ -41,6 +41,16 @@ interop-python: $(B)/tidegate
 interop-admin: $(B)/tidegate
 	$(Q)TIDEGATE=$(CURDIR)/$(B)/tidegate tests/interop/pulsar-admin.sh
 
+check-workers: ## the shorter system and client tests with other numbers of workers than the usual two (COUNTS="1 4")
+	$(Q)tools/setup build test interop
+	$(Q)$(SUBMAKE) $(JOBS) build/tidegate $(B)/fault.so
+	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 $(addprefix check-workers-,$(COUNTS))
+COUNTS ?= 1 4
+.PHONY: check-workers
+check-workers-%: $(B)/tidegate
+	$(Q)WORKERS=$* $(PYTEST) tests/system -m 'not slow' $(TESTS)
+	$(Q)WORKERS=$* $(PYTEST) tests/interop -m 'not slow' $(TESTS)
+
 check-crash: ## kill -9 under load and look what is there (ROUNDS=20)
 	$(Q)tools/setup build test
 	$(Q)$(SUBMAKE) $(JOBS) $(B)/tidegate $(B)/fault.so

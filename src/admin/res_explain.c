@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/producer.h"
+#include "broker/quotas.h"
 #include "quota/explain.h"
 
 enum { WAITING_SHOWN = 1000 }; /* producers listed; the count is of all */
@@ -55,7 +56,8 @@ static json_t *waiting_json(const struct producer *p, int64_t now_ns)
     json_object_set_new(j, "step", json_string(gate_step_name(p->gate.step)));
     json_object_set_new(j, "reason", r != REASON_COUNT ? json_string(reason_name(r)) : json_null());
     json_object_set_new(j, "scope",
-                        p->binding != NULL ? json_string(p->binding->name) : json_null());
+                        producer_waits_for(p) != NULL ? json_string(producer_waits_for(p))
+                                                      : json_null());
     json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
     json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
     json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));
@@ -115,56 +117,98 @@ static json_t *list_waiting(const struct topic *t, struct waiting_sum *sum, int6
     return list;
 }
 
-static json_t *list_scopes(const struct topic *t, const struct explain *x,
+/* What the topic's worker found and the control worker needs to go on. */
+struct found {
+    struct waiting_sum sum;
+    const char *waits_for; /* the quota of its chain that it waits for; NULL: none */
+};
+
+static void put_binding(json_t *j, const struct explain_scope *s, const struct waiting_sum *sum,
+                        int64_t wall_ns)
+{
+    int64_t span_ns = until_ns(s, sum->messages, sum->bytes);
+    json_object_set_new(j, "since",
+                        sum->since_wall_ns != 0 ? json_iso_time(sum->since_wall_ns) : json_null());
+    json_object_set_new(j, "until", json_iso_time(wall_ns + span_ns));
+    json_object_set_new(j, "untilMs", json_integer((span_ns + MONO_MS - 1) / MONO_MS));
+}
+
+static json_t *list_scopes(const struct topic *t, const struct explain *x, uint32_t binding,
                            const struct waiting_sum *sum)
 {
     json_t *list = json_array();
-    uint32_t binding = binding_scope(t, x);
     for (uint32_t i = 0; i < x->count; i++) {
         const struct explain_scope *s = &x->scope[i];
         json_t *j = scope_json(s, i == binding);
-        if (i == binding) {
-            int64_t span_ns = until_ns(s, sum->messages, sum->bytes);
-            json_object_set_new(j, "since",
-                                sum->since_wall_ns != 0 ? json_iso_time(sum->since_wall_ns)
-                                                        : json_null());
-            json_object_set_new(j, "until", json_iso_time(shard_wall_ns(t->shard) + span_ns));
-            json_object_set_new(j, "untilMs", json_integer((span_ns + MONO_MS - 1) / MONO_MS));
-        }
+        if (i == binding)
+            put_binding(j, s, sum, shard_wall_ns(t->shard));
         json_array_append_new(list, j);
     }
     return list;
 }
 
+/* The quota that those who wait lack; NULL: their topic's own tokens. */
+static const char *quota_lacking_for(const struct topic *t)
+{
+    for (const struct producer *p = t->producers; p != NULL; p = p->next)
+        if (p->lacking != NULL)
+            return p->lacking->name;
+    return NULL;
+}
+
 static void explain_there(struct part *p, struct topic *t)
 {
     int64_t now_ns = shard_now_ns(t->shard);
+    struct found *f = p->call->handler_own;
     struct explain x;
-    struct waiting_sum sum;
     explain_path(&x, &t->path, now_ns);
-    json_t *waiting = list_waiting(t, &sum, now_ns);
+    json_t *waiting = list_waiting(t, &f->sum, now_ns);
+    f->waits_for = quota_lacking_for(t);
+    uint32_t binding = f->waits_for != NULL ? x.count : binding_scope(t, &x);
 
     json_t *out = json_object();
     json_object_set_new(out, "topic", json_string(t->name.full));
-    json_object_set_new(out, "throttled", json_boolean(sum.producers > 0));
-    json_object_set_new(out, "throttledProducers", json_integer((json_int_t)sum.producers));
-    json_object_set_new(out, "parkedMessages", json_integer((json_int_t)sum.messages));
-    json_object_set_new(out, "parkedBytes", json_integer((json_int_t)sum.bytes));
-    json_object_set_new(out, "scopes", list_scopes(t, &x, &sum));
+    json_object_set_new(out, "throttled", json_boolean(f->sum.producers > 0));
+    json_object_set_new(out, "throttledProducers", json_integer((json_int_t)f->sum.producers));
+    json_object_set_new(out, "parkedMessages", json_integer((json_int_t)f->sum.messages));
+    json_object_set_new(out, "parkedBytes", json_integer((json_int_t)f->sum.bytes));
+    json_object_set_new(out, "scopes", list_scopes(t, &x, binding, &f->sum));
     json_object_set_new(out, "waiting", waiting);
     p->result = out;
     part_end(p, TG_OK);
 }
 
+/* The quotas above the topic. */
+static void add_quotas(struct call *c, const struct place *p, json_t *scopes)
+{
+    const struct found *f = c->handler_own;
+    int64_t now_ns = shard_now_ns(c->shard);
+    for (struct quota *q = &p->ns->quota->quota; q != NULL; q = q->parent) {
+        struct explain_scope s = explain_quota(q, now_ns);
+        bool binding = f->waits_for == q->name;
+        json_t *j = scope_json(&s, binding);
+        json_object_set_new(j, "waitingTopics", json_integer(home_waiting(q, now_ns).claims));
+        if (binding)
+            put_binding(j, &s, &f->sum, shard_wall_ns(c->shard));
+        json_array_append_new(scopes, j);
+    }
+}
+
 static void reply_explanation(struct call *c, enum tg_err e)
 {
-    if (e == TG_OK)
-        reply_json(c, 200, part_result(c));
-    else
+    if (e != TG_OK) {
         reply_err(c, e);
+        return;
+    }
+    json_t *out = part_result(c);
+    struct place *p = place_find(res_registry(c), c->topic.full);
+    if (p != NULL)
+        add_quotas(c, p, json_object_get(out, "scopes"));
+    reply_json(c, 200, out);
 }
 
 void explain_topic(struct call *c)
 {
+    c->handler_own = xcalloc(1, sizeof(struct found));
     part_on_topic(c, explain_there, reply_explanation);
 }

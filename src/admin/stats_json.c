@@ -94,8 +94,8 @@ static void put_throttle(json_t *j, const struct producer *p, int64_t now_ns)
         enum throttle_reason r = gate_reason(&p->gate);
         if (r != REASON_COUNT)
             put_text(j, "throttledReason", reason_name(r));
-        if (p->binding != NULL)
-            put_text(j, "throttledScope", p->binding->name);
+        if (producer_waits_for(p) != NULL)
+            put_text(j, "throttledScope", producer_waits_for(p));
         json_object_set_new(j, "throttledSince", json_iso_time(p->throttled_wall_ns));
     }
     put_int(j, "throttledMillisTotal", gate_throttled_ns(&p->gate, now_ns) / MONO_MS);

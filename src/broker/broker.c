@@ -19,6 +19,7 @@
 #include "base/mono.h"
 #include "broker/front.h"
 #include "broker/link.h"
+#include "broker/quotas.h"
 #include "broker/topic.h"
 #include "broker/walk.h"
 
@@ -51,6 +52,7 @@ static TG_MUSTCHECK enum tg_err make_shards(struct broker *b, char **why)
         struct worker_config cfg = {.index = i, .budget = &b->budget, .user = s};
         s->broker = b;
         s->index = i;
+        s->quotas.index = (uint32_t)i;
         enum tg_err e = worker_new(&s->worker, &cfg);
         if (e) {
             *why = xasprintf("event loop of worker %d: %s", i, err_text(e));
@@ -191,6 +193,7 @@ static void on_instance(void *ctx, enum tg_err e, int64_t version, const char *v
 static void on_worker_start(struct worker *w)
 {
     struct shard *s = shard_of(w);
+    s->broker->quotas = quotas_new(s);
     s->broker->registry = registry_new(s);
     ms_get(s->meta, INSTANCE_KEY, on_instance, s->broker->run);
 }
@@ -331,9 +334,12 @@ static void close_shard(struct shard *s)
 
 void broker_close(struct broker *b)
 {
+    if (b->quotas)
+        b->quotas->ended = true;
     for (int i = 0; i < b->shards; i++)
         close_shard(&b->shard[i]);
     registry_free(b->registry);
+    quotas_free(b->quotas);
     for (int i = 0; i < b->shards; i++) {
         struct shard *s = &b->shard[i];
         if (s->log) {

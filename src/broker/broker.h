@@ -13,6 +13,7 @@
 #include "broker/settings.h"
 #include "net/stream.h"
 #include "net/worker.h"
+#include "quota/quota.h"
 #include "store/ledger_store.h"
 #include "store/meta_store.h"
 
@@ -20,6 +21,7 @@ struct arena;
 struct broker;
 struct conn;
 struct link;
+struct quotas;
 struct topic;
 struct walk_part;
 
@@ -33,7 +35,8 @@ struct shard {
     struct ls_port *log;
     struct ms_port *meta;
     struct worker_wake *log_wake, *meta_wake;
-    struct topic *topics; /* map by full name */
+    struct quota_worker quotas; /* its leases */
+    struct topic *topics;       /* map by full name */
     struct topic *
         dirty_topics; /* with entries newly durable or consumers newly able: dispatch at turn end */
     struct conn *conns;                  /* map by id: fronts, and far ends of links */
@@ -67,6 +70,7 @@ struct broker {
     struct shard shard[BROKER_WORKERS_MAX];
     int shards;
     struct registry *registry; /* on shard[0] */
+    struct quotas *quotas;     /* on shard[0] */
     struct listener *listener;
     int broker_port;    /* the real one */
     char *service_url;  /* pulsar://host:port as LOOKUP answers it */

@@ -36,8 +36,9 @@ struct producer {
 
     struct gate gate;
     struct parking parking;
-    struct waiter waiter;                /* in the binding scope's queue */
-    struct scope *binding;               /* the scope it waits at, or NULL */
+    struct waiter waiter;                /* in its topic's queue */
+    struct scope *binding;               /* its topic's scope, when it waits there; or NULL */
+    struct quota *lacking;               /* it waits there for this quota, as far as it knows */
     bool pausing;                        /* it holds its connection's socket paused */
     int64_t throttled_wall_ns;           /* since when, wall clock */
     enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
@@ -70,6 +71,14 @@ struct producer *topic_producer_by_name(struct topic *t, const char *name);
 /* Limits count metadata plus payload, as Pulsar does; the body has the metadata's size in front. */
 enum { PUBLISH_SIZE_FIELD = 4 };
 
+/* Whose tokens it waits for; NULL: no scope's. */
+static inline const char *producer_waits_for(const struct producer *p)
+{
+    if (p->lacking)
+        return p->lacking->name;
+    return p->binding ? p->binding->name : NULL;
+}
+
 /* What is parked, as limits count it. */
 static inline uint64_t producer_parked_bytes(const struct producer *p)
 {
@@ -90,6 +99,8 @@ void publish_abandon(struct producer *p);
 /* The waitq's callbacks for topics (topic.c hands them to waitq_init). */
 extern const struct waitq_ops publish_waitq_ops;
 void publish_timer_fired(struct timer *t, int64_t now_ns); /* topic->wait_timer */
+/* The topic's claim is back from the quotas' home. */
+void publish_claim_answered(struct topic *t);
 /* The store reported an append (port callback). */
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
 /* The topic goes before the store has reported all (it failed, or the stop was cut short): their

@@ -1,15 +1,15 @@
 /* publish.c - the way of a message from its parsed SEND to its receipt.
  *
- *   publish_frame -> is every bucket on the path above zero, and nobody waiting there? -> append,
- * charge the path -> (committer) -> publish_appended -> receipt; the topic is marked dirty for
- * dispatch.
+ *   publish_frame -> is every bucket on the path above zero, nobody waiting there, and have the
+ * quotas above it tokens? -> append, charge them all -> (committer) -> publish_appended -> receipt;
+ * the topic is marked dirty for dispatch.
  *
- * Otherwise the frame is parked uncharged and its producer waits: at a scope (in that scope's
- * queue), or for the store (in shard->blocked). While anything of a producer is parked, its later
- * frames are parked behind it: order is kept whatever it waits for.
+ * Otherwise the frame is parked uncharged and its producer waits: in the topic's queue, for the
+ * topic's own tokens or a quota's, or for the store (in shard->blocked). While anything of a
+ * producer is parked, its later frames are parked behind it: order is kept whatever it waits for.
  *
- * Invariant: a producer has frames parked <=> its gate is not OPEN <=> it is in a scope's queue or
- * in shard->blocked. */
+ * Invariant: a producer has frames parked <=> its gate is not OPEN <=> it is in its topic's queue
+ * or in shard->blocked. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/producer.h"
+#include "broker/quotas.h"
 #include "broker/subscription.h"
 #include "broker/throttle_log.h"
 
@@ -67,6 +68,17 @@ static struct in_flight ring_pop(struct topic *t)
 
 /* ---- append ---- */
 
+static struct claim *claim_of(struct topic *t)
+{
+    return t->claim ? &t->claim->claim : NULL;
+}
+
+/* The quota above the topic that has no tokens for such a frame, or NULL. */
+static struct quota *quota_refusing(struct topic *t, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    return claim_lacking(claim_of(t), t->quota, &t->shard->quotas, msgs, bytes, now_ns);
+}
+
 /* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now, or
  * others wait for it, and only the first of them may try. */
 static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish *m, int64_t now_ns)
@@ -80,10 +92,12 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
         ls_append(s->log, t->ledger, t->next_entry, &body, m->messages, shard_wall_ns(s), t);
     if (e)
         return e;
+    uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
     t->next_entry++;
-    path_charge(&t->path, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+    path_charge(&t->path, m->messages, bytes, now_ns);
+    claim_charge(claim_of(t), t->quota, &s->quotas, m->messages, bytes, now_ns);
     tg_meter_add(&p->msgs, m->messages, now_ns);
-    tg_meter_add(&p->bytes, m->len - PUBLISH_SIZE_FIELD, now_ns);
+    tg_meter_add(&p->bytes, bytes, now_ns);
     struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
     ring_push(t, &f);
     p->in_flight++;
@@ -199,7 +213,25 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
         .parked_ns = now_ns,
     };
     parking_put(&p->parking, &f, m->body);
+    p->topic->parked_msgs += m->messages;
+    p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;
     advance(p, now_ns);
+}
+
+/* ---- waiting ---- */
+
+/* A quota is shared: what this producer passes of it is its part, as far as can be told. */
+static struct tg_limit_spec share_of(const struct producer *p)
+{
+    struct broker_quota *q = broker_quota_of(p->lacking);
+    uint64_t topics = atomic_load_explicit(&q->waiting, memory_order_relaxed);
+    uint64_t here = waitq_count(&p->topic->waiters);
+    int64_t sharing = (int64_t)((topics > 0 ? topics : 1) * (here > 0 ? here : 1));
+    return (struct tg_limit_spec){
+        .msgs.rate = atomic_load_explicit(&q->rate_msgs, memory_order_relaxed),
+        .bytes.rate = atomic_load_explicit(&q->rate_bytes, memory_order_relaxed),
+        .period_ns = sharing * atomic_load_explicit(&q->period_ns, memory_order_relaxed),
+    };
 }
 
 /* What may be parked: what the binding limit passes in the configured delay. A message that waits
@@ -207,24 +239,44 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
 static void set_allowance(struct producer *p)
 {
     int64_t delay_ms = p->topic->shard->broker->settings->park_delay_ms;
-    parking_allow_delay(&p->parking, &p->binding->limit.spec, delay_ms * MONO_MS);
+    struct tg_limit_spec spec = p->lacking ? share_of(p) : p->binding->limit.spec;
+    parking_allow_delay(&p->parking, &spec, delay_ms * MONO_MS);
 }
 
-/* ---- waiting ---- */
-
-static void wait_at(struct producer *p, struct scope *s, int64_t now_ns)
+static enum throttle_reason reason_of(const struct producer *p)
 {
-    p->binding = s;
-    p->topic->rate_limit_hits++;
-    gate_set(&p->gate, reason_of_scope(s->kind));
+    return reason_of_scope(p->lacking ? p->lacking->kind : p->binding->kind);
+}
+
+/* It stands in its topic's line, for the topic's own tokens or (<lacking>) a quota's. */
+static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
+{
+    struct topic *t = p->topic;
+    p->binding = &t->scope;
+    p->lacking = lacking;
+    t->rate_limit_hits++;
+    gate_set(&p->gate, reason_of(p));
+    waitq_enter(&t->waiters, &p->waiter, now_ns);
     set_allowance(p);
-    waitq_enter(s->waiters, &p->waiter, now_ns);
+}
+
+/* It stands there still, for something else. */
+static void wait_for_other(struct producer *p, struct quota *lacking, int64_t now_ns)
+{
+    if (p->lacking != lacking) {
+        gate_clear(&p->gate, reason_of(p));
+        p->lacking = lacking;
+        gate_set(&p->gate, reason_of(p));
+    }
+    set_allowance(p);
+    advance(p, now_ns);
 }
 
 static void stop_waiting(struct producer *p)
 {
-    gate_clear(&p->gate, reason_of_scope(p->binding->kind));
+    gate_clear(&p->gate, reason_of(p));
     p->binding = NULL;
+    p->lacking = NULL;
 }
 
 static void wait_for_store(struct producer *p)
@@ -251,9 +303,12 @@ void publish_frame(struct producer *p, const struct publish *m)
 {
     int64_t now_ns = shard_now_ns(p->topic->shard);
     if (p->gate.step == GATE_OPEN) {
-        struct scope *s = waitq_must_wait(&p->topic->path, NULL, now_ns);
-        if (s)
-            wait_at(p, s, now_ns);
+        struct topic *t = p->topic;
+        bool own = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
+        struct quota *q =
+            own ? NULL : quota_refusing(t, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+        if (own || q)
+            wait_in_line(p, q, now_ns);
         else if (append(p, m, now_ns) == TG_OK)
             return;
         else
@@ -278,9 +333,12 @@ static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns
 {
     struct publish m = publish_of_parked(parking_head(&p->parking));
     enum tg_err e = append(p, &m, now_ns);
-    if (!e)
-        parking_drop_head(&p->parking);
-    return e;
+    if (e)
+        return e;
+    p->topic->parked_msgs -= m.messages;
+    p->topic->parked_bytes -= m.len - PUBLISH_SIZE_FIELD;
+    parking_drop_head(&p->parking);
+    return TG_OK;
 }
 
 /* ---- the queue's callbacks ---- */
@@ -292,9 +350,27 @@ static void waiter_cost(struct waiter *w, uint64_t *msgs, uint64_t *bytes)
     *bytes = f ? f->len - PUBLISH_SIZE_FIELD : 0;
 }
 
+/* The topic asks for the frame whose turn it is, and for what else is parked. */
+static void ask_quotas(struct topic *t, struct quota *lacking, struct claim_amount head,
+                       int64_t now_ns)
+{
+    struct claim_amount all = {t->parked_msgs, t->parked_bytes};
+    if (!t->claim)
+        t->claim = topic_claim_new(t);
+    claim_ask(claim_of(t), lacking, head, claim_bound_demand(&t->path, head, all, now_ns));
+}
+
 static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
 {
     struct producer *p = producer_of_waiter(w);
+    struct claim_amount head;
+    waiter_cost(w, &head.msgs, &head.bytes);
+    struct quota *lacking = quota_refusing(p->topic, head.msgs, head.bytes, now_ns);
+    if (lacking) {
+        wait_for_other(p, lacking, now_ns);
+        ask_quotas(p->topic, lacking, head, now_ns);
+        return WAITER_UPSTREAM;
+    }
     if (append_parked(p, now_ns) != TG_OK) {
         stop_waiting(p);
         wait_for_store(p);
@@ -304,6 +380,10 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
     bool more = parking_head(&p->parking) != NULL;
     if (!more)
         stop_waiting(p);
+    else if (!tg_limit_has_tokens(&p->topic->scope.limit, now_ns))
+        wait_for_other(p, NULL, now_ns);
+    else
+        set_allowance(p); /* its share may have changed */
     advance(p, now_ns);
     return more ? WAITER_SENT : WAITER_DONE;
 }
@@ -320,10 +400,28 @@ static void queue_arm(void *ctx, int64_t deadline_ns)
 const struct waitq_ops publish_waitq_ops = {
     .cost = waiter_cost, .grant = waiter_grant, .arm = queue_arm};
 
+/* What the queue can't use of its credit goes back to the quotas. */
+static void queue_ran(struct topic *t, int64_t now_ns)
+{
+    if (t->claim)
+        claim_queue_ran(claim_of(t), &t->waiters, now_ns);
+}
+
 void publish_timer_fired(struct timer *timer, int64_t now_ns)
 {
     struct topic *t = (struct topic *)((char *)timer - offsetof(struct topic, wait_timer));
     waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
+    queue_ran(t, now_ns);
+}
+
+void publish_claim_answered(struct topic *t)
+{
+    int64_t now_ns = shard_now_ns(t->shard);
+    waitq_kick(&t->waiters, now_ns);
+    if (t->waiters.firing)
+        return; /* the answer came at once: the grant that asked goes on */
+    waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
+    queue_ran(t, now_ns);
 }
 
 void publish_limit_changed(struct topic *t)
@@ -338,6 +436,7 @@ void publish_limit_changed(struct topic *t)
         }
     }
     waitq_limit_changed(&t->waiters, now_ns);
+    queue_ran(t, now_ns);
 }
 
 /* ---- the store ---- */
@@ -346,12 +445,16 @@ void publish_limit_changed(struct topic *t)
 static bool serve_first(struct shard *s, int64_t now_ns)
 {
     struct producer *p = s->blocked;
-    struct scope *scope = waitq_must_wait(&p->topic->path, NULL, now_ns);
-    if (!scope && append_parked(p, now_ns) != TG_OK)
+    struct topic *t = p->topic;
+    const struct parked_frame *f = parking_head(&p->parking);
+    bool own = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
+    struct quota *q =
+        own ? NULL : quota_refusing(t, f->messages, f->len - PUBLISH_SIZE_FIELD, now_ns);
+    if (!own && !q && append_parked(p, now_ns) != TG_OK)
         return false;
     stop_waiting_for_store(p);
-    if (scope)
-        wait_at(p, scope, now_ns);
+    if (own || q)
+        wait_in_line(p, q, now_ns);
     else if (parking_head(&p->parking))
         wait_for_store(p); /* at the end of the line */
     advance(p, now_ns);
@@ -417,12 +520,16 @@ void publish_forget_in_flight(struct topic *t)
 
 void publish_abandon(struct producer *p)
 {
-    int64_t now_ns = shard_now_ns(p->topic->shard);
+    struct topic *t = p->topic;
+    int64_t now_ns = shard_now_ns(t->shard);
+    t->parked_msgs -= p->parking.messages;
+    t->parked_bytes -= producer_parked_bytes(p);
     parking_clear(&p->parking);
     stop_waiting_for_store(p);
     if (p->binding) {
         waitq_leave(&p->waiter, now_ns);
         stop_waiting(p);
+        queue_ran(t, now_ns);
     }
     advance(p, now_ns);
 }

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/quotas.h"
 #include "broker/registry_priv.h"
 
 /* ---- the queue of changes ---- */
@@ -137,6 +138,7 @@ static void cluster_free(struct cluster *c)
 
 static void tenant_free(struct tenant *t)
 {
+    broker_quota_free(t->quota);
     json_decref(t->doc);
     free(t->name);
     free(t);
@@ -144,6 +146,7 @@ static void tenant_free(struct tenant *t)
 
 static void ns_free(struct ns *n)
 {
+    broker_quota_free(n->quota);
     json_decref(n->doc);
     free(n->name);
     free(n);
@@ -262,6 +265,11 @@ struct partitioned *registry_all_partitioned(struct registry *r)
 
 /* ---- into memory ---- */
 
+static struct quotas *quotas_of(const struct registry *r)
+{
+    return r->shard->broker->quotas;
+}
+
 struct cluster *registry_add_cluster(struct registry *r, const char *name, json_t *doc)
 {
     struct cluster *c = xcalloc(1, sizeof *c);
@@ -276,6 +284,7 @@ struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t 
     struct tenant *t = xcalloc(1, sizeof *t);
     t->name = xstrdup(name);
     t->doc = json_incref(doc);
+    t->quota = broker_quota_new(quotas_of(r), SCOPE_TENANT, t->name, quotas_of(r)->broker);
     HASH_ADD_KEYPTR(hh, r->tenants, t->name, strlen(t->name), t);
     return t;
 }
@@ -287,6 +296,7 @@ struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *nam
     n->tenant = t;
     n->doc = doc != NULL ? json_incref(doc) : json_object();
     t->namespaces++;
+    n->quota = broker_quota_new(quotas_of(r), SCOPE_NAMESPACE, n->name, t->quota);
     HASH_ADD_KEYPTR(hh, r->namespaces, n->name, strlen(n->name), n);
     return n;
 }

@@ -19,6 +19,7 @@
 #include "broker/names.h"
 #include "quota/policy.h"
 
+struct broker_quota;
 struct place;
 struct registry;
 struct settings;
@@ -34,6 +35,7 @@ struct tenant {
     char *name;
     json_t *doc; /* adminRoles, allowedClusters */
     uint32_t namespaces;
+    struct broker_quota *quota;
     UT_hash_handle hh;
 };
 
@@ -43,6 +45,7 @@ struct ns {
     json_t *doc;                      /* the rest of Policies as set: bundles, ... */
     struct rate_policy publish_rate;  /* policy for each topic below */
     struct rate_policy publish_quota; /* policy for all topics below together */
+    struct broker_quota *quota;       /* which that is a limit of */
     struct place *places;             /* list of its topics, see place.h */
     uint32_t topic_count;             /* also of those being made or deleted */
     UT_hash_handle hh;

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/quotas.h"
 #include "broker/registry_priv.h"
 
 enum { APPLIED_PER_TURN = 500 }; /* topics: some 100 us */
@@ -120,9 +121,7 @@ struct rate_choice registry_quota(const struct registry *r, const struct ns *ns)
 void registry_apply_quota(struct registry *r, struct ns *ns)
 {
     struct rate_choice q = registry_quota(r, ns);
-    log_debug("quota of %s: %lld messages, %lld bytes a period (%s)",
-              ns != NULL ? ns->name : "the broker", (long long)q.spec.msgs.rate,
-              (long long)q.spec.bytes.rate, limit_source_name(q.source));
+    broker_quota_set(ns != NULL ? ns->quota : r->shard->broker->quotas->broker, &q.spec, q.source);
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)

@@ -75,6 +75,7 @@ static void turn_end(void *ctx)
     topics_dispatch(s);
     links_post(s);
     letters_post_again(s);
+    quota_leases_return(&s->quotas, shard_now_ns(s));
     ls_port_submit(s->log);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/quotas.h"
 
 enum {
     LINES_PER_SECOND = 2,         /* of a producer: a begin and an end */
@@ -39,6 +40,21 @@ static void put_limit(char *out, size_t cap, const struct tg_limit_spec *s)
         snprintf(out, cap, "-");
 }
 
+static void put_binding_limit(char *out, size_t cap, const struct producer *p)
+{
+    if (p->lacking) {
+        struct broker_quota *q = broker_quota_of(p->lacking);
+        struct tg_limit_spec spec = {
+            .msgs.rate = atomic_load_explicit(&q->rate_msgs, memory_order_relaxed),
+            .bytes.rate = atomic_load_explicit(&q->rate_bytes, memory_order_relaxed),
+            .period_ns = atomic_load_explicit(&q->period_ns, memory_order_relaxed),
+        };
+        put_limit(out, cap, &spec);
+    } else if (p->binding) {
+        put_limit(out, cap, &p->binding->limit.spec);
+    }
+}
+
 void throttle_log_began(struct producer *p)
 {
     uint32_t kept_back;
@@ -46,10 +62,9 @@ void throttle_log_began(struct producer *p)
     if (!may_log(p, now_ns, &kept_back))
         return;
     const struct topic *t = p->topic;
-    const char *scope = p->binding ? p->binding->name : "this broker";
+    const char *scope = producer_waits_for(p) ? producer_waits_for(p) : "this broker";
     char limit[64] = "-";
-    if (p->binding)
-        put_limit(limit, sizeof limit, &p->binding->limit.spec);
+    put_binding_limit(limit, sizeof limit, p);
     log_info(
         "throttle: begins: tenant %s topic %s producer %s client %s: %s %s, limit %s, rate now "
         "%.0f msg/s %.0f B/s (%" PRIu32 " lines kept back)",

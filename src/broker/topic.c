@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "broker/message_counts.h"
 #include "broker/producer.h"
+#include "broker/quotas.h"
 #include "broker/subscription.h"
 #include "broker/walk.h"
 
@@ -46,6 +47,7 @@ struct topic *topic_new(struct place *p)
     scope_init(&t->scope, SCOPE_TOPIC, t->name.full);
     waitq_init(&t->waiters, &t->scope, &publish_waitq_ops, t);
     path_add(&t->path, &t->scope);
+    t->quota = &p->ns->quota->quota;
     timer_init(&t->wait_timer, publish_timer_fired);
     return t;
 }
@@ -184,15 +186,26 @@ enum tg_err topic_empty(struct topic *t, bool force)
 
 void topic_end(struct topic *t, struct visit *told)
 {
-    ls_drop(t->shard->log, t->ledger);
+    struct shard *s = t->shard;
+    ls_drop(s->log, t->ledger);
     t->ending = told;
+    quota_leases_return(&s->quotas, shard_now_ns(s)); /* its quotas may go when it has gone */
+    if (t->claim)
+        topic_claim_close(t->claim);
+    else
+        (void)topic_end_if_drained(t);
+}
+
+void topic_claim_released(struct topic *t)
+{
+    t->claim = NULL;
     (void)topic_end_if_drained(t);
 }
 
 bool topic_end_if_drained(struct topic *t)
 {
     struct visit *told = t->ending;
-    if (!told || t->ring_len > 0)
+    if (!told || t->ring_len > 0 || t->claim)
         return false;
     topic_free(t);
     visit_back(told);
@@ -222,6 +235,8 @@ void topic_free(struct topic *t)
         subscription_free(s);
     }
     publish_forget_in_flight(t);
+    if (t->claim)
+        topic_claim_drop(t->claim);
     message_counts_free(t->counts);
     json_decref(t->properties);
     free(t->ring);

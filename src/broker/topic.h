@@ -22,6 +22,7 @@
 struct message_counts;
 struct producer;
 struct subscription;
+struct topic_claim;
 
 enum topic_state {
     TOPIC_READY,
@@ -59,8 +60,13 @@ struct topic {
     /* the publish limit */
     struct scope scope;
     struct path path;
-    struct waitq waiters;
+    struct waitq waiters; /* its producers that wait for it, or for a quota above it */
     struct timer wait_timer;
+    uint64_t parked_msgs, parked_bytes; /* of all of them, as limits count */
+
+    /* the quotas above it */
+    struct quota *quota;       /* its namespace's: the narrowest of the chain */
+    struct topic_claim *claim; /* NULL until a quota has refused it */
 
     struct producer *producers; /* list */
     uint32_t producer_count;
@@ -100,6 +106,8 @@ TG_MUSTCHECK enum tg_err topic_empty(struct topic *t, bool force);
 void topic_end(struct topic *t, struct visit *told);
 /* Nothing is in flight any more: a topic that was to end ends. True: it is gone. */
 bool topic_end_if_drained(struct topic *t);
+/* Its claim is gone: a topic that was to end may end. */
+void topic_claim_released(struct topic *t);
 /* Puts the limit in force, for those who wait too. */
 void topic_set_limit(struct topic *t, const struct rate_choice *rate);
 

@@ -339,6 +339,8 @@ static bool is_overdrawn(const struct tg_shared *s)
 static void lend(struct tg_shared *s, struct tg_loan *l, const uint64_t n[TG_SHARED_KINDS],
                  int64_t now_ns)
 {
+    if (l->seen < s->oldest) /* void: what is lent from now on is not */
+        l->lent[0] = l->lent[1] = 0;
     bool is_new = l->lent[0] == 0 && l->lent[1] == 0;
     l->seen = is_new ? tg_shared_generation(s) : l->seen;
     for (int k = 0; k < TG_SHARED_KINDS; k++) {

@@ -38,6 +38,23 @@ void explain_path(struct explain *out, const struct path *p, int64_t now_ns)
     }
 }
 
+struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
+{
+    struct tg_shared_limit *l = &q->limit;
+    struct quota_rates rates = quota_rates(q, now_ns);
+    return (struct explain_scope){
+        .kind = q->kind,
+        .name = q->name,
+        .source = q->source,
+        .spec = l->spec,
+        .balance_msgs = tg_shared_limit_balance_msgs(l, now_ns),
+        .balance_bytes = tg_shared_limit_balance_bytes(l, now_ns),
+        .rate_msgs = rates.msgs,
+        .rate_bytes = rates.bytes,
+        .wait_ns = tg_shared_limit_wait_ns(l, now_ns),
+    };
+}
+
 /* What to set one dimension to, per second; 0 where it is not limited. */
 static int64_t suggestion(const struct tg_rate_spec *r, int64_t period_ns, bool raise)
 {
@@ -119,14 +136,21 @@ char *explain_command(const struct explain_scope *s)
     if (s->source == LIMIT_UNSET || (!msgs && !bytes))
         return NULL;
     if (s->source == LIMIT_FROM_BROKER) {
-        append_setting(&out, "maxPublishRatePerTopicInMessages", msgs);
-        append_setting(&out, "maxPublishRatePerTopicInBytes", bytes);
+        bool total = s->kind == SCOPE_BROKER; /* else the default of each topic */
+        append_setting(&out,
+                       total ? "brokerPublisherThrottlingMaxMessageRate"
+                             : "maxPublishRatePerTopicInMessages",
+                       msgs);
+        append_setting(
+            &out, total ? "brokerPublisherThrottlingMaxByteRate" : "maxPublishRatePerTopicInBytes",
+            bytes);
     } else if (s->source == LIMIT_FROM_TOPIC) {
         bytes_printf(&out, "tidegate topics set-publish-rate ");
         append_quoted(&out, s->name, without_partition(s->name));
         append_options(&out, msgs, bytes);
     } else {
-        bytes_printf(&out, "tidegate namespaces set-publish-rate ");
+        bytes_printf(&out, "tidegate namespaces set-publish-%s ",
+                     s->kind == SCOPE_NAMESPACE ? "quota" : "rate");
         append_namespace(&out, s->name);
         append_options(&out, msgs, bytes);
     }

@@ -4,6 +4,7 @@
 #define QUOTA_EXPLAIN_H
 
 #include "quota/path.h"
+#include "quota/quota.h"
 
 struct explain_scope {
     enum scope_kind kind;
@@ -22,6 +23,8 @@ struct explain {
 };
 
 void explain_path(struct explain *out, const struct path *p, int64_t now_ns);
+/* The same of one quota; <binding> is left false: who waits knows. On the control worker. */
+struct explain_scope explain_quota(struct quota *q, int64_t now_ns);
 
 /* The command that would raise this scope's limit, e.g.
  * "tidegate topics set-publish-rate persistent://t/n/x --msg-publish-rate 1000". Caller frees. */

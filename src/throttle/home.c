@@ -8,7 +8,9 @@
  * Letters are posted last (post), since ops->post_back may call home_receive. */
 #include "throttle/home.h"
 
+
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "throttle/home_queue.h"
@@ -294,6 +296,12 @@ void home_forget(struct quota *q)
 {
     if (q->queue)
         home_queue_free(q->queue);
+}
+
+void home_abandon(struct quota *q)
+{
+    free(q->queue);
+    q->queue = NULL;
 }
 
 struct home_waiting home_waiting(const struct quota *q, int64_t now_ns)

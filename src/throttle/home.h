@@ -62,6 +62,8 @@ bool home_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limi
                     int initial_percent, int64_t now_ns);
 /* The quota goes: no topic below it has a claim any more, nor has it narrower quotas. */
 void home_forget(struct quota *q);
+/* The same at the end of everything: whoever still waits is not there any more. */
+void home_abandon(struct quota *q);
 
 /* For stats and explain. */
 struct home_waiting {

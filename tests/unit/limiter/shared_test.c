@@ -455,6 +455,23 @@ static void test_what_is_hot_shares_no_cache_line(void **state)
     assert_true((char *)&l[1].seen - l[0].apart >= TG_CACHE_LINE);
 }
 
+/* A loan that became void (the burst was lowered) and was added to: what was added is settled. */
+static void test_what_is_lent_after_a_loan_became_void_is_settled(void **state)
+{
+    (void)state;
+    struct tg_shared s;
+    struct tg_loan loan = {0};
+    uint64_t got[TG_SHARED_KINDS];
+    const uint64_t much[TG_SHARED_KINDS] = {900, 0}, little[TG_SHARED_KINDS] = {10, 0};
+    const uint64_t nothing[TG_SHARED_KINDS] = {0, 0}, all[TG_SHARED_KINDS] = {910, 0};
+    init(&s, 1000, 1000);
+    assert_true(tg_shared_lend(&s, &loan, much, much, got, 0));
+    retune(&s, 1000, 50, 0);
+    assert_true(tg_shared_lend(&s, &loan, little, little, got, 0));
+    tg_shared_settle_loan(&s, &loan, nothing, all, 0);
+    assert_int_equal(tg_shared_balance(&s, S), 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_idle_for_a_year_at_the_highest_rate),
         cmocka_unit_test(test_rate_0_never_refills),
         cmocka_unit_test(test_what_is_hot_shares_no_cache_line),
+        cmocka_unit_test(test_what_is_lent_after_a_loan_became_void_is_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

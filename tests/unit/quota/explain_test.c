@@ -157,6 +157,41 @@ static void test_names_that_clients_chose_are_quoted(void **state)
     assert_command(&s, "tidegate namespaces set-publish-rate t/n --msg-publish-rate 2");
 }
 
+static void test_the_commands_that_raise_quotas(void **state)
+{
+    (void)state;
+    struct explain_scope s = {.kind = SCOPE_NAMESPACE,
+                              .name = "t/n",
+                              .source = LIMIT_FROM_NAMESPACE,
+                              .spec = {.msgs.rate = 100},
+                              .balance_bytes = INT64_MAX};
+    assert_command(&s, "tidegate namespaces set-publish-quota t/n --msg-publish-rate 200");
+    s.kind = SCOPE_BROKER;
+    s.name = "broker";
+    s.source = LIMIT_FROM_BROKER;
+    assert_command(&s, "tidegate brokers update-dynamic-config --config "
+                       "brokerPublisherThrottlingMaxMessageRate --value 200");
+}
+
+static void test_the_facts_of_a_quota(void **state)
+{
+    (void)state;
+    struct quota q;
+    struct quota_worker w = {.index = 1};
+    struct tg_limit_spec spec = {.msgs.rate = 10};
+    quota_init(&q, SCOPE_NAMESPACE, "t/n", NULL, 1, 2);
+    assert_true(quota_set_limit(&q, &spec, LIMIT_FROM_NAMESPACE, 100, 0));
+    assert_null(quota_lacking(&q, &w, 14, 1400, 0));
+    quota_charge(&q, &w, 14, 1400, 0);
+    quota_leases_return(&w, 0);
+    struct explain_scope s = explain_quota(&q, 0);
+    assert_int_equal(s.kind, SCOPE_NAMESPACE);
+    assert_int_equal(s.balance_msgs, -4);
+    assert_int_equal(s.balance_bytes, INT64_MAX);
+    assert_int_equal(s.wait_ns, 400 * MONO_MS + 1);
+    quota_fini(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +202,8 @@ int main(void)
         cmocka_unit_test(test_rates_are_suggested_per_second),
         cmocka_unit_test(test_a_partition_is_raised_at_its_partitioned_topic),
         cmocka_unit_test(test_names_that_clients_chose_are_quoted),
+        cmocka_unit_test(test_the_commands_that_raise_quotas),
+        cmocka_unit_test(test_the_facts_of_a_quota),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

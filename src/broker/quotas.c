@@ -1,0 +1,168 @@
+/* quotas.c - see quotas.h. A claim's letters are carried in envelopes beside it: each exists once,
+ * like the letter in it. On the control worker itself they are handed over by a plain call. */
+#include "broker/quotas.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/broker.h"
+#include "broker/producer.h"
+#include "broker/topic.h"
+
+enum { TURNS_PER_LOOP_TURN = 512 }; /* of one quota's queue, before other work goes on */
+
+static struct topic_claim *claim_of(struct claim_letter *l)
+{
+    return (struct topic_claim *)l->claim;
+}
+
+/* ---- letters ---- */
+
+static void read_at_home(struct letter *l, struct shard *at)
+{
+    home_receive(&at->broker->quotas->home, ((struct envelope *)l)->content, shard_now_ns(at));
+}
+
+static void post_home(struct claim_letter *l)
+{
+    struct topic_claim *c = claim_of(l);
+    struct shard *control = shard_control(c->shard);
+    struct envelope *e = &c->envelope[l->kind];
+    e->content = l;
+    if (c->shard == control)
+        home_receive(&control->broker->quotas->home, l, shard_now_ns(control));
+    else
+        letter_post(c->shard, control, &e->letter, read_at_home, NULL);
+}
+
+static void come_back(struct claim_letter *l)
+{
+    struct topic *t = claim_of(l)->topic;
+    if (claim_received(l))
+        publish_claim_answered(t);
+}
+
+static void read_at_topic(struct letter *l, struct shard *at)
+{
+    (void)at;
+    come_back(((struct envelope *)l)->content);
+}
+
+static void post_back(void *ctx, struct claim_letter *l)
+{
+    struct quotas *q = ctx;
+    struct topic_claim *c = claim_of(l);
+    if (c->shard == q->control)
+        come_back(l);
+    else
+        letter_post(q->control, c->shard, &c->envelope[l->kind].letter, read_at_topic, NULL);
+}
+
+/* ---- the home ---- */
+
+static void arm(void *ctx, struct quota *quota, int64_t deadline_ns)
+{
+    struct quotas *of = ctx;
+    struct broker_quota *q = broker_quota_of(quota);
+    int64_t now_ns = shard_now_ns(of->control);
+    atomic_store_explicit(&q->waiting, home_waiting(quota, now_ns).claims, memory_order_relaxed);
+    if (deadline_ns == MONO_NEVER)
+        timer_disarm(of->control->worker, &q->timer);
+    else
+        timer_arm(of->control->worker, &q->timer, deadline_ns);
+}
+
+static void fired(struct timer *t, int64_t now_ns)
+{
+    struct broker_quota *q =
+        (struct broker_quota *)((char *)t - offsetof(struct broker_quota, timer));
+    (void)home_fire(&q->of->home, &q->quota, TURNS_PER_LOOP_TURN, now_ns);
+}
+
+static const struct home_ops home_ops = {.post_back = post_back, .arm = arm};
+
+struct quotas *quotas_new(struct shard *control)
+{
+    struct quotas *q = xcalloc(1, sizeof *q);
+    q->control = control;
+    home_init(&q->home, &home_ops, q);
+    q->broker = broker_quota_new(q, SCOPE_BROKER, "broker", NULL);
+    return q;
+}
+
+void quotas_free(struct quotas *q)
+{
+    if (!q)
+        return;
+    broker_quota_free(q->broker);
+    free(q);
+}
+
+struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name,
+                                      struct broker_quota *parent)
+{
+    struct broker_quota *q =
+        xcalloc_aligned(_Alignof(struct broker_quota), 1, sizeof(struct broker_quota));
+    quota_init(&q->quota, kind, name, parent ? &parent->quota : NULL, 1,
+               (uint32_t)of->control->broker->shards);
+    timer_init(&q->timer, fired);
+    q->of = of;
+    return q;
+}
+
+void broker_quota_free(struct broker_quota *q)
+{
+    if (!q)
+        return;
+    if (q->of->ended)
+        home_abandon(&q->quota);
+    else
+        home_forget(&q->quota);
+    timer_disarm(q->of->control->worker, &q->timer);
+    quota_fini(&q->quota);
+    free(q);
+}
+
+void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
+                      enum limit_source source)
+{
+    struct shard *control = q->of->control;
+    int percent = (int)control->broker->settings->initial_burst_percent;
+    int64_t period_ns = spec->period_ns > 0 ? spec->period_ns : MONO_S;
+    atomic_store_explicit(&q->rate_msgs, spec->msgs.rate, memory_order_relaxed);
+    atomic_store_explicit(&q->rate_bytes, spec->bytes.rate, memory_order_relaxed);
+    atomic_store_explicit(&q->period_ns, period_ns, memory_order_relaxed);
+    (void)home_set_limit(&q->quota, spec, source, percent, shard_now_ns(control));
+}
+
+/* ---- a topic's claim ---- */
+
+static void released(struct claim *claim)
+{
+    struct topic_claim *c = (struct topic_claim *)claim;
+    struct topic *t = c->topic;
+    free(c);
+    topic_claim_released(t);
+}
+
+static const struct claim_ops claim_ops = {.post_home = post_home, .released = released};
+
+struct topic_claim *topic_claim_new(struct topic *t)
+{
+    struct topic_claim *c = xcalloc_aligned(_Alignof(struct topic_claim), 1, sizeof *c);
+    claim_init(&c->claim, &claim_ops, t->quota, 1);
+    c->topic = t;
+    c->shard = t->shard;
+    return c;
+}
+
+void topic_claim_close(struct topic_claim *c)
+{
+    claim_close(&c->claim);
+}
+
+void topic_claim_drop(struct topic_claim *c)
+{
+    free(c);
+}

@@ -1,0 +1,71 @@
+/* quotas.h - the quotas of a broker: one object for each namespace and tenant, and one for the
+ * broker itself, whether or not a limit is set; and the letters between topics that wait for them
+ * and their home, the control worker.
+ *
+ * Owner: the control worker, but for what says otherwise. */
+#ifndef BROKER_QUOTAS_H
+#define BROKER_QUOTAS_H
+
+#include <stdatomic.h>
+
+#include "broker/letter.h"
+#include "net/worker.h"
+#include "quota/quota.h"
+#include "throttle/claim.h"
+#include "throttle/home.h"
+
+struct shard;
+struct topic;
+
+struct broker_quota {
+    struct quota quota; /* first */
+    struct timer timer; /* the home's for it */
+    struct quotas *of;
+    /* For workers, to tell what they may park: approximate. */
+    _Atomic int64_t rate_msgs, rate_bytes, period_ns; /* 0: not limited */
+    _Atomic uint32_t waiting;                         /* topics that wait for it */
+};
+
+struct quotas {
+    struct home home;
+    struct shard *control;
+    struct broker_quota *broker; /* the widest */
+    bool ended;                  /* the workers have: who still waits is not waited for */
+};
+
+struct quotas *quotas_new(struct shard *control);
+/* All topics are gone, and all other quotas. NULL is fine. */
+void quotas_free(struct quotas *q);
+
+/* <name> borrowed. */
+struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name,
+                                      struct broker_quota *parent);
+/* No topic and no quota below it is left. NULL is fine. */
+void broker_quota_free(struct broker_quota *q);
+/* Puts the limit (unset: none) in force on every worker at once, for those who wait too. */
+void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
+                      enum limit_source source);
+static inline struct broker_quota *broker_quota_of(struct quota *q)
+{
+    return (struct broker_quota *)q;
+}
+
+/* ---- a topic's claim: on the topic's worker ---- */
+
+struct topic_claim {
+    struct claim claim; /* first */
+    struct topic *topic;
+    struct shard *shard;
+    struct envelope {
+        struct letter letter; /* first */
+        struct claim_letter *content;
+    } envelope[CLAIM_LETTERS];
+};
+
+struct topic_claim *topic_claim_new(struct topic *t);
+/* What is unspent goes home; then topic_claim_released(t) is called, at once or later. */
+void topic_claim_close(struct topic_claim *c);
+/* The workers have ended, its topic is being freed: memory only. */
+void topic_claim_drop(struct topic_claim *c);
+
+#endif
