@@ -1,6 +1,8 @@
 #include "base/alloc.h"
 
+#include <malloc.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +18,11 @@ static void *must(void *p, size_t n)
 void *xmalloc(size_t n)
 {
     return must(malloc(n), n);
+}
+
+size_t xsize(const void *p)
+{
+    return malloc_usable_size((void *)(uintptr_t)p);
 }
 
 void *xcalloc(size_t count, size_t size)

@@ -11,6 +11,8 @@ void *xcalloc(size_t count, size_t size);
 /* Zeroed, at a multiple of <align>, which divides <size>. */
 void *xcalloc_aligned(size_t align, size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
+/* What an allocation takes in truth: allocators round up, large ones by up to a quarter. */
+size_t xsize(const void *p);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 /* printf into a fresh string, which the caller frees. */

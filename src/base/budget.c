@@ -9,6 +9,11 @@ static const int share_percent[BUDGET_KINDS] = {
     [BUDGET_CACHE] = 15,   [BUDGET_OUTBOUND] = 15, [BUDGET_HTTP] = 5,
 };
 
+/* What is charged by force goes over the shares; at so much of the total it has to stop: first for
+ * those kinds that are over their share, later for all. The rest is for objects, code, and what the
+ * allocator keeps for a while. */
+enum { CLOSED_PERCENT = 65, EXHAUSTED_PERCENT = 80 };
+
 void budget_init(struct budget *b, int64_t total_bytes)
 {
     b->total_bytes = total_bytes;
@@ -41,6 +46,29 @@ void budget_give(struct budget *b, enum budget_kind kind, int64_t n)
 int64_t budget_used(const struct budget *b, enum budget_kind kind)
 {
     return atomic_load_explicit(&b->used_bytes[kind], memory_order_relaxed);
+}
+
+bool budget_is_over(const struct budget *b, enum budget_kind kind)
+{
+    return budget_used(b, kind) >= b->share_bytes[kind];
+}
+
+static bool is_all_over(const struct budget *b, int percent)
+{
+    int64_t all = 0;
+    for (int k = 0; k < BUDGET_KINDS; k++)
+        all += budget_used(b, k);
+    return all >= b->total_bytes / 100 * percent;
+}
+
+bool budget_is_exhausted(const struct budget *b)
+{
+    return is_all_over(b, EXHAUSTED_PERCENT);
+}
+
+bool budget_is_closed(const struct budget *b, enum budget_kind kind)
+{
+    return budget_used(b, kind) > b->share_bytes[kind] && is_all_over(b, CLOSED_PERCENT);
 }
 
 const char *budget_kind_name(enum budget_kind kind)

@@ -33,6 +33,13 @@ bool budget_take(struct budget *b, enum budget_kind kind, int64_t n);
 void budget_force(struct budget *b, enum budget_kind kind, int64_t n);
 void budget_give(struct budget *b, enum budget_kind kind, int64_t n);
 int64_t budget_used(const struct budget *b, enum budget_kind kind);
+/* The kind has all of its share, or more. */
+bool budget_is_over(const struct budget *b, enum budget_kind kind);
+/* All kinds together have nearly the total: whatever is large and can wait, waits. */
+bool budget_is_exhausted(const struct budget *b);
+/* The kind has more than its share, and all together have much of the total: nothing that can wait
+ * is charged to it, not even the little that is given to whoever has none. */
+bool budget_is_closed(const struct budget *b, enum budget_kind kind);
 const char *budget_kind_name(enum budget_kind kind);
 
 #endif

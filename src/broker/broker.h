@@ -46,8 +46,9 @@ struct shard {
     struct link *links_orphaned;         /* link.c: whose other worker has ended first */
     struct letter_queue unsent[BROKER_WORKERS_MAX], undelivered; /* letter.c */
     struct timer unsent_timer;
-    struct walk_part *walks; /* under way here */
-    bool stopping;           /* nothing more is read */
+    struct walk_part *walks;    /* under way here */
+    struct timer stalled_timer; /* front.c */
+    bool stopping;              /* nothing more is read */
     struct timer stop_timer;
     int64_t stop_deadline_ns;
     enum ls_state store_state;

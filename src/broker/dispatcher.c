@@ -26,6 +26,7 @@ enum {
     ROUND_ENTRIES = 1000,         /* per subscription and loop turn: others must get theirs */
     ROUND_BYTES = 4 * 1024 * 1024,
     RETRY_READ_MS = 5000, /* after a damaged or unreadable entry */
+    RETRY_MEMORY_MS = 20, /* nobody tells when others have read what they were sent */
     LOG_LINES = 1,
 };
 
@@ -54,9 +55,13 @@ static bool is_available(struct consumer *c)
 {
     if (c->permits <= 0 || c->blocked_on_unacked || c->conn->state != CONN_READY)
         return false;
-    if (!conn_is_congested(c->conn))
+    if (conn_is_congested(c->conn)) {
+        c->conn->subscriptions_waiting = true; /* its on_drained brings it back */
+        return false;
+    }
+    if (!budget_is_closed(&c->conn->shard->broker->budget, BUDGET_OUTBOUND))
         return true;
-    c->conn->subscriptions_waiting = true; /* its on_drained brings it back */
+    retry_in(c->sub, RETRY_MEMORY_MS);
     return false;
 }
 
@@ -99,6 +104,8 @@ static void room_of(struct subscription *s, uint64_t *messages, uint64_t *bytes)
         *messages = READ_ENTRIES;
     if (*bytes > READ_BYTES)
         *bytes = READ_BYTES;
+    if (budget_is_over(&s->shard->broker->budget, BUDGET_OUTBOUND))
+        *bytes = *bytes > 0; /* each gets one entry: what else is read would be read again */
 }
 
 /* ---- one entry to one consumer ---- */

@@ -24,6 +24,10 @@ enum {
     UNREAD_ANSWERS_MAX = 2 * STREAM_OUTPUT_HIGH,
 };
 
+/* Who holds memory that is used up, and does not get on for so long, is closed: longer than any
+ * healthy network takes, shorter than the others should have to wait. */
+#define STALL_NS (5 * MONO_S)
+
 static struct front *front_of_timer(struct timer *t)
 {
     return (struct front *)((char *)t - offsetof(struct front, timer));
@@ -230,6 +234,43 @@ void front_ready(struct front *f)
 {
     f->conn.state = CONN_READY;
     arm_keep_alive(f, shard_now_ns(f->conn.shard));
+}
+
+/* ---- memory that is used up ---- */
+
+/* What it holds of it without getting on. NULL: nothing. */
+static const char *stalls(const struct front *f, int64_t now_ns)
+{
+    const struct budget *b = &f->conn.shard->broker->budget;
+    const struct stream *s = f->conn.stream;
+    if (budget_is_over(b, BUDGET_OUTBOUND) && now_ns - stream_unread_since_ns(s) >= STALL_NS)
+        return "it does not read, and the memory for output is used up";
+    if (budget_is_over(b, BUDGET_RECEIVE) && stream_has_part(s) && stream_is_reading(s) &&
+        now_ns - stream_last_read_ns(s) >= STALL_NS)
+        return "it sent a part of a frame, and the memory for these is used up";
+    return NULL;
+}
+
+static void close_stalled(struct timer *t, int64_t now_ns)
+{
+    struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, stalled_timer));
+    struct conn *c, *next;
+    HASH_ITER(hh, s->conns, c, next)
+    {
+        const char *why = c->front ? stalls(c->front, now_ns) : NULL;
+        if (why)
+            conn_close(c, "%s", why);
+    }
+}
+
+void fronts_watch_memory(struct shard *s)
+{
+    const struct budget *b = &s->broker->budget;
+    if (timer_is_armed(&s->stalled_timer) ||
+        (!budget_is_over(b, BUDGET_OUTBOUND) && !budget_is_over(b, BUDGET_RECEIVE)))
+        return;
+    timer_init(&s->stalled_timer, close_stalled);
+    timer_arm(s->worker, &s->stalled_timer, shard_now_ns(s) + MONO_S);
 }
 
 /* ---- accepting ---- */

@@ -30,6 +30,9 @@ void front_accept(struct shard *s, struct stream *stream);
 void front_place(struct shard *s, struct stream *stream);
 void front_close(struct front *f, const char *why);
 void fronts_close_all(struct shard *s, const char *why);
+/* Turn end: while the memory for output or for frames is used up, whoever holds some of it and does
+ * not get on is closed. */
+void fronts_watch_memory(struct shard *s);
 /* Orderly stop: nothing more is read. */
 void fronts_stop_reading(struct shard *s);
 

@@ -127,9 +127,12 @@ static struct link *link_to(struct front *f, struct shard *at)
     return l;
 }
 
+/* While the memory for frames is used up, one parcel at a time is enough. */
 static bool keeps_up(struct link *l)
 {
-    return atomic_load(&l->frame_bytes) < LINK_FRAMES_MAX;
+    size_t on_way = atomic_load(&l->frame_bytes);
+    return on_way == 0 ||
+           (on_way < LINK_FRAMES_MAX && !budget_is_closed(budget_of(l), BUDGET_RECEIVE));
 }
 
 static void rest(struct link *l)
@@ -351,12 +354,19 @@ size_t link_output_bytes(const struct link *l)
     return atomic_load(&l->output_bytes);
 }
 
+/* Over <most>, or with anything while the memory for output is used up; as a stream's own. */
+static bool is_over(const struct link *l, size_t most)
+{
+    size_t n = link_output_bytes(l);
+    return n > most || (n > 0 && budget_is_over(budget_of(l), BUDGET_OUTBOUND));
+}
+
 bool link_is_congested(struct link *l)
 {
-    if (link_output_bytes(l) <= STREAM_OUTPUT_HIGH)
+    if (!is_over(l, STREAM_OUTPUT_HIGH))
         return false;
     atomic_store(&l->far_waits, true);
-    if (link_output_bytes(l) > STREAM_OUTPUT_LOW)
+    if (is_over(l, STREAM_OUTPUT_LOW))
         return true;
     atomic_store(&l->far_waits, false); /* it went down meanwhile */
     return false;

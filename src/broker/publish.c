@@ -110,8 +110,7 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
 
 static bool budget_is_used_up(const struct shard *s)
 {
-    const struct budget *b = &s->broker->budget;
-    return budget_used(b, BUDGET_PARKED) >= b->share_bytes[BUDGET_PARKED];
+    return budget_is_over(&s->broker->budget, BUDGET_PARKED);
 }
 
 /* Whoever is paused because the memory of all is used up, not his own allowance, is noted: what

@@ -72,6 +72,7 @@ static void turn_end(void *ctx)
 {
     struct shard *s = ctx;
     publish_memory_given_back(s);
+    fronts_watch_memory(s);
     topics_dispatch(s);
     links_post(s);
     letters_post_again(s);

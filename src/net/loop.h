@@ -58,7 +58,9 @@ struct worker {
     struct stream_list starved; /* wait for budget to receive a large frame, in order */
     struct timer starved_timer;
     struct listener_list listeners;
-    uint8_t *read_buffer; /* STREAM_READ_BUFFER, shared */
+    struct stream *favoured; /* receive.c: may finish its frame though the budget is used up */
+    int64_t favoured_ns;     /* since when */
+    uint8_t *read_buffer;    /* STREAM_READ_BUFFER, shared */
 };
 
 void turn_begin(struct worker *w);

@@ -23,6 +23,7 @@ enum {
 struct chunk {
     struct chunk *next;
     size_t start, end, cap;
+    size_t charged; /* to the budget */
     uint8_t data[];
 };
 
@@ -32,8 +33,8 @@ static struct chunk *add_chunk(struct stream *s, size_t n)
     if (cap < n)
         cap = n;
     struct chunk *c = xmalloc(sizeof(*c) + cap);
-    *c = (struct chunk){.cap = cap};
-    budget_force(s->w->cfg.budget, BUDGET_OUTBOUND, (int64_t)cap);
+    *c = (struct chunk){.cap = cap, .charged = xsize(c)};
+    budget_force(s->w->cfg.budget, BUDGET_OUTBOUND, (int64_t)c->charged);
     if (s->out_last != NULL)
         s->out_last->next = c;
     else
@@ -48,7 +49,7 @@ static void drop_first_chunk(struct stream *s)
     s->out_first = c->next;
     if (s->out_first == NULL)
         s->out_last = NULL;
-    budget_give(s->w->cfg.budget, BUDGET_OUTBOUND, (int64_t)c->cap);
+    budget_give(s->w->cfg.budget, BUDGET_OUTBOUND, (int64_t)c->charged);
     free(c);
 }
 
@@ -71,8 +72,7 @@ uint8_t *stream_reserve(struct stream *s, size_t n)
 
 static bool budget_is_used_up(const struct stream *s)
 {
-    const struct budget *b = s->w->cfg.budget;
-    return budget_used(b, BUDGET_OUTBOUND) > b->share_bytes[BUDGET_OUTBOUND];
+    return budget_is_over(s->w->cfg.budget, BUDGET_OUTBOUND);
 }
 
 void stream_commit(struct stream *s, size_t n)
@@ -82,6 +82,8 @@ void stream_commit(struct stream *s, size_t n)
         return;
     TG_ASSERT(c != NULL && c->cap - c->end >= n);
     c->end += n;
+    if (s->out_bytes == 0)
+        s->unread_since_ns = s->w->now_ns;
     s->out_bytes += n;
     if (s->out_bytes > STREAM_OUTPUT_HIGH || budget_is_used_up(s))
         s->congested = true;
@@ -148,6 +150,7 @@ void output_flush(struct stream *s)
             stream_close(s, uv_strerror(-errno));
             return;
         }
+        s->unread_since_ns = s->w->now_ns;
         sent(s, (size_t)n);
     }
     if (s->out_bytes == 0)

@@ -7,9 +7,13 @@
  *
  * Bounds: one read takes at most STREAM_READ_BUFFER, and nothing is read while paused, so what is
  * kept is at most that and one frame. A frame of more than KEEP_SMALL is reserved whole in the
- * budget before more of it is read: whoever has begun can finish, and the others wait in order. */
+ * budget before more of it is read: whoever has begun can finish, and the others wait in order.
+ * When the budget is used up that holds for frames of more than KEEP_TINY, and reads are no larger:
+ * so a stream more costs at most that. Since those who wait then hold the memory that they wait
+ * for, one of them at a time is favoured: it may finish its frame all the same. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "base/alloc.h"
@@ -17,11 +21,19 @@
 #include "net/stream_impl.h"
 
 enum {
-    KEEP_SMALL = 64 * 1024,      /* kept without asking the budget */
+    KEEP_SMALL = 64 * 1024,      /* kept without asking the budget, unless it is used up */
+    KEEP_TINY = 4 * 1024,        /* kept without asking the budget */
     KEEP_STEP = 64 * 1024,       /* a large frame's buffer grows at least by this */
     READ_WHEN_SHORT = 16 * 1024, /* one read, when half of the receive budget is used */
     STARVED_RETRY_NS = 20000000, /* 20 ms */
+    FAVOUR_NS = 1000000000,      /* who is favoured and does not finish by then is not waited for */
+    FAVOUR_LOOKS = 32,           /* at whether one has anything to read, per retry */
 };
+
+static bool is_used_up(const struct budget *b)
+{
+    return budget_is_over(b, BUDGET_RECEIVE) || budget_is_exhausted(b);
+}
 
 static void charge(struct stream *s, size_t bytes)
 {
@@ -35,6 +47,8 @@ static void charge(struct stream *s, size_t bytes)
 
 void receive_free(struct stream *s)
 {
+    if (s->w->favoured == s)
+        s->w->favoured = NULL;
     free(s->kept);
     s->kept = NULL;
     s->kept_off = s->kept_len = s->kept_cap = 0;
@@ -61,8 +75,8 @@ static uint8_t *keep_reserve(struct stream *s, size_t n)
 
 static void keep(struct stream *s, const uint8_t *p, size_t n)
 {
-    size_t room = n;
-    if (s->kept_len == 0 && s->need > n && s->need <= KEEP_SMALL)
+    size_t room = n, small = is_used_up(s->w->cfg.budget) ? KEEP_TINY : KEEP_SMALL;
+    if (s->kept_len == 0 && s->need > n && s->need <= small)
         room = s->need; /* all of a small frame at once; a large one grows */
     else if (s->need <= s->kept_len && room < s->kept_len)
         room = s->kept_len; /* an owner that says no need: grow by doubling */
@@ -124,12 +138,12 @@ static void feed(struct stream *s, const uint8_t *p, size_t n)
  * nothing stands in its way but its own size. */
 static bool reserve_frame(struct stream *s)
 {
-    struct budget *b = s->w->cfg.budget;
-    if (s->need <= KEEP_SMALL || s->need <= s->receive_charged)
+    if (s->need <= KEEP_TINY || s->need <= s->receive_charged)
         return true;
-    if (budget_used(b, BUDGET_RECEIVE) >= b->share_bytes[BUDGET_RECEIVE])
+    if (is_used_up(s->w->cfg.budget))
         return false;
-    charge(s, s->need);
+    if (s->need > KEEP_SMALL)
+        charge(s, s->need);
     return true;
 }
 
@@ -148,28 +162,67 @@ static void wait_for_budget(struct stream *s)
         timer_arm(w, &w->starved_timer, mono_add(w->now_ns, STARVED_RETRY_NS));
 }
 
+static void wait_no_more(struct stream *s)
+{
+    TAILQ_REMOVE(&s->w->starved, s, starved);
+    s->in_starved = false;
+    stream_mark_dirty(s);
+}
+
+static bool has_unread(const struct stream *s)
+{
+    char byte;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+/* The first that has sent more, of those with a small frame; who has not lets others go first. */
+static void favour_one(struct worker *w, int64_t now_ns)
+{
+    if (w->favoured != NULL && now_ns - w->favoured_ns < FAVOUR_NS)
+        return;
+    struct stream *s = TAILQ_FIRST(&w->starved), *next;
+    for (int looks = 0; s != NULL && looks < FAVOUR_LOOKS; s = next, looks++) {
+        next = TAILQ_NEXT(s, starved);
+        if (s->need > KEEP_SMALL)
+            continue;
+        if (has_unread(s)) {
+            charge(s, s->need);
+            w->favoured = s;
+            w->favoured_ns = now_ns;
+            wait_no_more(s);
+            return;
+        }
+        TAILQ_REMOVE(&w->starved, s, starved);
+        TAILQ_INSERT_TAIL(&w->starved, s, starved);
+    }
+}
+
 void receive_retry_starved(struct timer *t, int64_t now_ns)
 {
     struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, starved_timer));
     struct stream *s;
-    while ((s = TAILQ_FIRST(&w->starved)) != NULL && reserve_frame(s)) {
-        TAILQ_REMOVE(&w->starved, s, starved);
-        s->in_starved = false;
-        stream_mark_dirty(s);
-    }
-    if (s != NULL)
-        timer_arm(w, t, mono_add(now_ns, STARVED_RETRY_NS));
+    while ((s = TAILQ_FIRST(&w->starved)) != NULL && reserve_frame(s))
+        wait_no_more(s);
+    if (s == NULL)
+        return;
+    favour_one(w, now_ns);
+    timer_arm(w, t, mono_add(now_ns, STARVED_RETRY_NS));
 }
 
 /* ---- the socket ---- */
+
+static size_t read_most(const struct budget *b)
+{
+    if (budget_used(b, BUDGET_RECEIVE) <= b->share_bytes[BUDGET_RECEIVE] / 2)
+        return STREAM_READ_BUFFER;
+    return is_used_up(b) ? KEEP_TINY : READ_WHEN_SHORT;
+}
 
 /* Where the next read goes: behind the kept bytes, as far as the frame that has begun reaches, then
  * into the shared buffer. */
 static int read_places(struct stream *s, struct iovec iov[2])
 {
-    const struct budget *b = s->w->cfg.budget;
-    int64_t half = b->share_bytes[BUDGET_RECEIVE] / 2;
-    size_t most = budget_used(b, BUDGET_RECEIVE) > half ? READ_WHEN_SHORT : STREAM_READ_BUFFER;
+    size_t most = read_most(s->w->cfg.budget);
     int n = 0;
     size_t missing = s->kept_len > 0 && s->need > s->kept_len ? s->need - s->kept_len : 0;
     if (missing > 0) {

@@ -309,6 +309,16 @@ int64_t stream_last_read_ns(const struct stream *s)
     return s->last_read_ns;
 }
 
+int64_t stream_unread_since_ns(const struct stream *s)
+{
+    return s->out_bytes > 0 ? s->unread_since_ns : s->w->now_ns;
+}
+
+bool stream_has_part(const struct stream *s)
+{
+    return s->kept_len > 0 && !s->paused;
+}
+
 void stream_pause(struct stream *s)
 {
     if (s->paused)

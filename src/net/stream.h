@@ -89,6 +89,11 @@ bool stream_is_reading(const struct stream *s);
  * stream is paused. */
 int64_t stream_last_read_ns(const struct stream *s);
 
+/* The turn since which the peer has taken nothing of what is there for it, monotonic. */
+int64_t stream_unread_since_ns(const struct stream *s);
+/* It has sent a part of a frame and no more. */
+bool stream_has_part(const struct stream *s);
+
 /* Sends what is pending as far as the socket takes it now, then closes. on_closed follows, never
  * from inside this call. Safe in any callback; idempotent (the first reason counts). */
 void stream_close(struct stream *s, const char *why);

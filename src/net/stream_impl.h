@@ -43,6 +43,8 @@ struct stream {
 
     struct chunk *out_first, *out_last;
     size_t out_bytes;
+    int64_t
+        unread_since_ns; /* when it last was sent something, or began to have something to send */
 
     char peer[SOCKET_NAME_MAX];
 };

@@ -14,7 +14,7 @@
 
 static int64_t memory_of(const struct parked_frame *f)
 {
-    return (int64_t)(sizeof *f + f->len);
+    return (int64_t)xsize(f);
 }
 
 void parking_init(struct parking *p, struct budget *budget)

@@ -63,6 +63,26 @@ static void test_every_kind_has_its_own_name(void **state)
     }
 }
 
+static void test_a_kind_is_closed_when_it_is_over_and_memory_runs_short(void **state)
+{
+    (void)state;
+    struct budget b;
+    budget_init(&b, 1000);
+    int64_t share = b.share_bytes[BUDGET_OUTBOUND];
+    budget_force(&b, BUDGET_OUTBOUND, share);
+    assert_true(budget_is_over(&b, BUDGET_OUTBOUND));
+    budget_force(&b, BUDGET_OUTBOUND, 1);
+    assert_false(budget_is_closed(&b, BUDGET_OUTBOUND)); /* there is room that others don't use */
+    budget_force(&b, BUDGET_PARKED, 650 - share - 1);
+    assert_true(budget_is_closed(&b, BUDGET_OUTBOUND));
+    assert_false(budget_is_closed(&b, BUDGET_CACHE)); /* it has nothing */
+    assert_false(budget_is_exhausted(&b));
+    budget_force(&b, BUDGET_OUTBOUND, 150);
+    assert_true(budget_is_exhausted(&b));
+    budget_give(&b, BUDGET_OUTBOUND, 151);
+    assert_false(budget_is_closed(&b, BUDGET_OUTBOUND));
+}
+
 static void *take_and_give(void *arg)
 {
     struct budget *b = arg;
@@ -92,6 +112,7 @@ int main(void)
         cmocka_unit_test(test_take_up_to_the_share_and_no_further),
         cmocka_unit_test(test_force_goes_over_and_blocks_takers),
         cmocka_unit_test(test_every_kind_has_its_own_name),
+        cmocka_unit_test(test_a_kind_is_closed_when_it_is_over_and_memory_runs_short),
         cmocka_unit_test(test_threads_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
