@@ -51,7 +51,7 @@ check-workers-%: $(B)/tidegate
 	$(Q)WORKERS=$* $(PYTEST) tests/system -m 'not slow' $(TESTS)
 	$(Q)WORKERS=$* $(PYTEST) tests/interop -m 'not slow' $(TESTS)
 
-check-crash: ## kill -9 under load and look what is there (ROUNDS=20)
+check-crash: ## kill -9 under load and look what is there (ROUNDS=20, WORKERS=2)
 	$(Q)tools/setup build test
 	$(Q)$(SUBMAKE) $(JOBS) $(B)/tidegate $(B)/fault.so
 	$(Q)ROUNDS=$(or $(ROUNDS),20) $(PYTEST) tests/crash $(TESTS)
@@ -82,3 +82,9 @@ $(B)/fault.so: tests/shim/fault.c
 
 fuzz-regress: fuzz-bin ## every fuzz target over its corpus and all that was ever found
 	$(Q)tools/run-fuzz 0
+
+.PHONY: soak
+soak: ## mixed load: is memory flat, are rates exact to the end? (SECS=600, WORKERS=2)
+	$(Q)tools/setup build test
+	$(Q)$(SUBMAKE) $(JOBS) $(B)/tidegate
+	$(Q)SECS=$(if $(filter command% environment%,$(origin SECS)),$(SECS),600) $(PYTEST) tests/soak -s $(TESTS)

@@ -1,6 +1,6 @@
-"""kill -9 at random moments under load (ROUNDS rounds, seed SEED): every acknowledged message is there after the
-restart, in order; what is there twice was unacknowledged at a kill and sent again; cursors are at most a second
-behind."""
+"""kill -9 at random moments under load (ROUNDS rounds, seed SEED, WORKERS workers): every acknowledged message is there
+after the restart, in order; what is there twice was unacknowledged at a kill and sent again; cursors are at most a
+second behind. Each topic's publisher and follower are on different connections, and so on different workers."""
 import collections
 import itertools
 import os
@@ -15,7 +15,7 @@ import pytest
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
 SEED = int(os.environ.get("SEED", str(time.time_ns() % 1000000)))
 PORT = 28650 + os.getpid() % 1000
-TOPICS = 3
+TOPICS = 4
 BEHIND_S = 1.5  # cursors are written every second; the client sends acknowledgements every 0.1 s
 
 
@@ -101,15 +101,16 @@ def check(publisher, numbers):
 @pytest.mark.slow
 @pytest.mark.limit(100 + 20 * ROUNDS)
 def test_nothing_acknowledged_is_lost(make_broker, connect):
-    print(f"SEED={SEED} ROUNDS={ROUNDS}")
+    print(f"SEED={SEED} ROUNDS={ROUNDS} WORKERS={harness.WORKERS}")
     choose = random.Random(SEED)
     broker = make_broker("--broker-port", str(PORT), config={"tidegateSegmentSizeMB": 8})
-    client = connect(broker)
+    clients = [connect(broker) for _ in range(TOPICS)]
+    client = clients[0]
     topics = [f"persistent://public/default/crash-{i}" for i in range(TOPICS)]
     for t in topics:  # a subscription that acknowledges nothing keeps everything
         client.subscribe(t, "keeper", initial_position=pulsar.InitialPosition.Earliest).close()
-    publishers = [Publisher(client, t, batching=i == 1) for i, t in enumerate(topics)]
-    followers = [Follower(client, t) for t in topics]
+    publishers = [Publisher(clients[i], t, batching=i == 1) for i, t in enumerate(topics)]
+    followers = [Follower(clients[i - 1], t) for i, t in enumerate(topics)]
     for _ in range(ROUNDS):
         time.sleep(choose.uniform(0.05, 2.0))
         before = [p.acknowledged_in_order() for p in publishers]
