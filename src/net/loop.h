@@ -33,8 +33,9 @@ struct worker {
     struct worker_config cfg;
     uv_loop_t loop;
     uv_prepare_t prepare;
-    uv_async_t async; /* "signalled" was set */
-    uv_timer_t alarm; /* the wheel's next event, or at once for <ready> */
+    uv_poll_t wake_poll; /* watches wake_fd: "signalled" was set */
+    int wake_fd;         /* an eventfd */
+    uv_timer_t alarm;    /* the wheel's next event, or at once for <ready> */
     pthread_t thread;
     void (*on_start)(struct worker *w);
 
@@ -47,9 +48,9 @@ struct worker {
     /* From other threads. */
     struct mailbox mail;
     struct worker_wake *wakes;
-    atomic_bool signalled; /* an async call is on its way, or its work is being taken */
+    atomic_bool signalled; /* wake_fd was written to, or will be, and the work is not yet taken */
     atomic_bool stopping;
-    atomic_uint_least64_t signals; /* async calls made; for the tests */
+    atomic_uint_least64_t signals; /* writes to wake_fd; for the tests */
 
     /* Streams: each is in <streams>; at most once in each of the other three. */
     struct stream_list streams;
