@@ -38,6 +38,13 @@ static inline uint64_t load64(const uint8_t *p)
     return v;
 }
 
+static inline uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
 TARGET static inline uint64_t multiply(uint64_t crc, uint32_t by)
 {
     __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc),
@@ -69,6 +76,11 @@ TARGET uint32_t crc32c_hw(uint32_t crc, const void *data, size_t len)
     for (; len >= 8; p += 8, len -= 8)
         c = _mm_crc32_u64(c, load64(p));
     uint32_t tail = (uint32_t)c;
+    if (len >= 4) {
+        tail = _mm_crc32_u32(tail, load32(p));
+        p += 4;
+        len -= 4;
+    }
     for (; len; p++, len--)
         tail = _mm_crc32_u8(tail, *p);
     return ~tail;
