@@ -117,13 +117,16 @@ static void take_queue(struct log_store *log, struct batch_queue *taken) /* lock
     log->recheck = false;
 }
 
-/* Lock held. After the wake-up the processor is offered to others once: where workers share it,
- * they finish their turn, and the group gets larger for it. */
+/* Lock held. Where groups are synced, the processor is offered to others once after the wake-up:
+ * workers that share it finish their turn, and the group, which costs a sync, gets larger for it.
+ * Where they are not, a group costs a write, and whoever waits for its receipts should not wait. */
 static void wait_for_work(struct log_store *log)
 {
     while (!log->queue.head && !log->pending.head && !log->recheck && !log->stop) {
         log->committer_waits = true;
         pthread_cond_wait(&log->work, &log->lock);
+        if (log->durability == LS_OS)
+            continue;
         pthread_mutex_unlock(&log->lock);
         sched_yield();
         pthread_mutex_lock(&log->lock);
