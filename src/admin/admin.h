@@ -1,6 +1,6 @@
-/* admin.h - the HTTP side: REST v2, /metrics, health. One HTTP thread (libmicrohttpd's own, epoll);
- * it owns no topics: a request becomes mail to the control worker (worker 0), is suspended, and is
- * answered when that worker has replied. Handlers (res_*.c) run on the worker. */
+/* admin.h - the HTTP side: REST v2, /metrics, health. One thread runs libmicrohttpd and one writes
+ * long answers; they own no topics: a request becomes mail to the control worker (worker 0), is
+ * suspended, and is answered when that worker has replied. Handlers (res_*.c) run on the worker. */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 

@@ -29,8 +29,6 @@ void call_unref(struct call *c)
     topic_name_fini(&c->topic);
     json_decref(c->results);
     json_decref(c->parsed);
-    if (c->free_own != NULL)
-        c->free_own(c);
     free(c->handler_own);
     answer_fini(&c->answer);
     free(c);
@@ -76,6 +74,7 @@ bool call_json(struct call *c, json_t **out)
 void answer_fini(struct answer *a)
 {
     free(a->text);
+    shared_text_unref(a->shared);
     *a = (struct answer){0};
 }
 
@@ -133,10 +132,31 @@ void reply_text(struct call *c, const char *content_type, struct bytes *b)
     call_complete(c, a);
 }
 
-void reply_written(struct call *c, const char *content_type,
-                   void (*write)(struct call *c, struct bytes *out))
+void reply_shared(struct call *c, struct shared_text *text)
 {
-    call_complete(c, (struct answer){.status = 200, .content_type = content_type, .write = write});
+    atomic_fetch_add(&text->refs, 1);
+    call_complete(c, (struct answer){.status = 200, .shared = text});
+}
+
+struct shared_text *shared_text_new(struct budget *b, const char *content_type, struct bytes *text)
+{
+    struct shared_text *t = xmalloc(sizeof *t);
+    *t = (struct shared_text){.refs = 1, .budget = b, .len = text->len};
+    t->response = MHD_create_response_from_buffer(text->len, text->data, MHD_RESPMEM_MUST_FREE);
+    TG_ASSERT(t->response != NULL); /* as with malloc */
+    *text = (struct bytes){0};
+    MHD_add_response_header(t->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    budget_force(b, BUDGET_HTTP, (int64_t)t->len);
+    return t;
+}
+
+void shared_text_unref(struct shared_text *t)
+{
+    if (t == NULL || atomic_fetch_sub(&t->refs, 1) > 1)
+        return;
+    budget_give(t->budget, BUDGET_HTTP, (int64_t)t->len);
+    MHD_destroy_response(t->response);
+    free(t);
 }
 
 void reply_reason(struct call *c, int status, const char *fmt, ...)

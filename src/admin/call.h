@@ -20,18 +20,26 @@
 
 enum {
     CALL_BODY_MAX = 1 << 20, /* the largest body a client sends is a policies document: a few KB */
-    CALL_CONNECTIONS_MAX = 256, /* so also the most requests at once */
 };
 
 struct call;
+struct peer;
+
+/* A body that many answers have. */
+struct shared_text {
+    _Atomic int refs;
+    struct MHD_Response *response; /* libmicrohttpd counts its uses of it itself */
+    struct budget *budget;
+    size_t len;
+};
 
 struct answer {
     int status;
     const char *content_type; /* NULL: no body */
     char *text;
     size_t len;
-    unsigned allow;                                   /* 405: bit per method */
-    void (*write)(struct call *c, struct bytes *out); /* instead of text: see reply_written */
+    struct shared_text *shared; /* instead of text */
+    unsigned allow;             /* 405: bit per method */
 };
 
 struct call {
@@ -40,6 +48,9 @@ struct call {
     _Atomic int refs;
     struct admin *admin;
     struct MHD_Connection *connection;
+    struct peer *peer;                        /* the HTTP thread's */
+    struct call *prev_waiting, *next_waiting; /* admin->waiting */
+    struct call *next_asking;                 /* survey.c */
 
     /* the request */
     enum http_method method;
@@ -57,10 +68,9 @@ struct call {
     int pending;             /* part.c: parts of it under way */
     enum tg_err first_error;
     void (*all_done)(struct call *c, enum tg_err e);
-    json_t *results;                  /* part.c: of parts, by topic */
-    json_t *parsed;                   /* the body, when parts look into it */
-    void *handler_own;                /* what else they need; freed with the call */
-    void (*free_own)(struct call *c); /* what it holds, before; or NULL */
+    json_t *results;   /* part.c: of parts, by topic */
+    json_t *parsed;    /* the body, when parts look into it */
+    void *handler_own; /* what else they need; freed with the call */
 
     /* the answer */
     bool begun, posted, suspended_once; /* HTTP thread only */
@@ -79,13 +89,14 @@ bool call_json(struct call *c, json_t **out);
 void reply_status(struct call *c, int status);                              /* without a body */
 void reply_json(struct call *c, int status, json_t *j);                     /* takes <j> */
 void reply_text(struct call *c, const char *content_type, struct bytes *b); /* 200; takes it */
-/* 200; <write> is called on the HTTP thread and makes the body out of what the call holds: for what
- * is too long for a worker's turn. */
-void reply_written(struct call *c, const char *content_type,
-                   void (*write)(struct call *c, struct bytes *out));
+void reply_shared(struct call *c, struct shared_text *text);                /* 200 */
 void reply_reason(struct call *c, int status, const char *fmt, ...) TG_PRINTF(3, 4);
 /* What err means when nothing better can be said; TG_OK: 204. */
 void reply_err(struct call *c, enum tg_err e);
+
+/* Takes <text>, and charges it until nobody holds it any more. Any thread. */
+struct shared_text *shared_text_new(struct budget *b, const char *content_type, struct bytes *text);
+void shared_text_unref(struct shared_text *t); /* NULL: no-op */
 
 /* ---- for http.c ---- */
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "admin/res.h"
+#include "admin/survey.h"
 #include "base/alloc.h"
-#include "broker/walk.h"
 
 /* "host:port" of the web address. */
 static const char *broker_id(struct call *c)
@@ -168,33 +168,48 @@ static void merge(json_t *all, json_t *one)
     json_decref(one);
 }
 
-/* On the HTTP thread. */
-static void write_stats(struct call *c, struct bytes *out)
+static void write_stats(struct broker *b, void *gathered, struct bytes *out)
 {
-    json_t *all = json_object(), *topics;
+    json_t *by_ns = gathered, *all = json_object(), *topics;
     const char *ns;
-    json_object_foreach(c->results, ns, topics)
+    (void)b;
+    json_object_foreach(by_ns, ns, topics)
     {
         json_object_set_new(all, ns,
                             json_pack("{s:{s:O}}", "0x00000000_0xffffffff", "persistent", topics));
     }
     char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(all);
+    json_decref(by_ns);
     bytes_append(out, text, strlen(text));
     free(text);
 }
 
-static void on_shown(struct walk *w)
+static void *gather(struct broker *b, struct walk *w)
 {
-    struct call *c = w->ctx;
-    c->results = json_object();
+    json_t *all = json_object();
+    (void)b;
     for (int i = 0; i < w->parts; i++)
         if (w->part[i].data != NULL)
-            merge(c->results, w->part[i].data);
-    reply_written(c, "application/json", write_stats);
+            merge(all, w->part[i].data);
+    return all;
+}
+
+static void drop(void *part_data)
+{
+    json_decref(part_data);
 }
 
 void brokers_topic_stats(struct call *c)
 {
-    walk_begin(c->broker, STATS_PER_TURN, show, on_shown, c);
+    static const struct survey_kind kind = {
+        .id = SURVEY_TOPIC_STATS,
+        .content_type = "application/json",
+        .topics_per_turn = STATS_PER_TURN,
+        .show = show,
+        .drop = drop,
+        .gather = gather,
+        .write = write_stats,
+    };
+    survey_ask(c, &kind);
 }

@@ -11,8 +11,8 @@
 #include "admin/metric_rows.h"
 #include "admin/metrics.h"
 #include "admin/res.h"
+#include "admin/survey.h"
 #include "base/alloc.h"
-#include "broker/walk.h"
 #include "throttle/reason.h"
 
 enum { TOPICS_PER_TURN = 200 }; /* some 100 us of a worker's turn */
@@ -53,21 +53,22 @@ static const struct family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
-static size_t labels_of(struct call *c, const struct metric_row *r, struct metric_label l[4])
+static size_t labels_of(const struct broker *b, const struct metric_row *r,
+                        struct metric_label l[4])
 {
-    l[0] = (struct metric_label){"cluster", c->broker->settings->cluster_name};
+    l[0] = (struct metric_label){"cluster", b->settings->cluster_name};
     l[1] = (struct metric_label){"namespace", r->ns};
     l[2] = (struct metric_label){"topic", r->key};
     return r->is_topic ? 3 : 2;
 }
 
-static void put_rows(struct call *c, struct bytes *out, const struct metric_rows *rows)
+static void put_rows(struct broker *b, struct bytes *out, const struct metric_rows *rows)
 {
     struct metric_label l[4];
     for (int f = 0; f < FAMILIES; f++) {
         metric_family(out, families[f].name, families[f].type, families[f].help);
         for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next) {
-            size_t n = labels_of(c, r, l);
+            size_t n = labels_of(b, r, l);
             double value;
             memcpy(&value, (const char *)r + families[f].offset, sizeof value);
             metric_sample(out, families[f].name, l, n, value);
@@ -79,7 +80,7 @@ static void put_rows(struct call *c, struct bytes *out, const struct metric_rows
     for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next)
         for (int reason = 0; reason < REASON_COUNT; reason++) {
             double value = r->throttled_s[reason];
-            size_t n = labels_of(c, r, l);
+            size_t n = labels_of(b, r, l);
             if (value == 0 && reason != REASON_TOPIC)
                 continue;
             l[n++] = (struct metric_label){"reason", reason_name((enum throttle_reason)reason)};
@@ -87,31 +88,31 @@ static void put_rows(struct call *c, struct bytes *out, const struct metric_rows
         }
 }
 
-static void put_backlogs(struct call *c, struct bytes *out, const struct metric_rows *rows)
+static void put_backlogs(struct broker *b, struct bytes *out, const struct metric_rows *rows)
 {
     static const char name[] = "pulsar_subscription_back_log";
     if (!rows->by_topic)
         return;
     metric_family(out, name, "gauge", "Messages of a subscription not yet acknowledged.");
     for (size_t i = 0; i < rows->backlogs; i++) {
-        const struct metric_backlog *b = &rows->backlog[i];
-        struct metric_label l[] = {{"cluster", c->broker->settings->cluster_name},
-                                   {"namespace", b->ns},
-                                   {"topic", b->topic},
-                                   {"subscription", b->subscription}};
-        metric_sample(out, name, l, 4, b->messages);
+        const struct metric_backlog *one = &rows->backlog[i];
+        struct metric_label l[] = {{"cluster", b->settings->cluster_name},
+                                   {"namespace", one->ns},
+                                   {"topic", one->topic},
+                                   {"subscription", one->subscription}};
+        metric_sample(out, name, l, 4, one->messages);
     }
 }
 
-static void put_one(struct call *c, struct bytes *out, const char *name, const char *type,
+static void put_one(struct broker *b, struct bytes *out, const char *name, const char *type,
                     const char *help, double value)
 {
-    struct metric_label l = {"cluster", c->broker->settings->cluster_name};
+    struct metric_label l = {"cluster", b->settings->cluster_name};
     metric_family(out, name, type, help);
     metric_sample(out, name, &l, 1, value);
 }
 
-static void put_broker(struct call *c, struct bytes *out, const struct metric_rows *rows)
+static void put_broker(struct broker *b, struct bytes *out, const struct metric_rows *rows)
 {
     double topics = 0, producers = 0, consumers = 0, rate_in = 0, rate_out = 0;
     for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next) {
@@ -121,53 +122,53 @@ static void put_broker(struct call *c, struct bytes *out, const struct metric_ro
         rate_in += r->rate_in;
         rate_out += r->rate_out;
     }
-    put_one(c, out, "pulsar_broker_topics_count", "gauge", "Topics of the broker.", topics);
-    put_one(c, out, "pulsar_broker_producers_count", "gauge", "Its producers.", producers);
-    put_one(c, out, "pulsar_broker_consumers_count", "gauge", "Its consumers.", consumers);
-    put_one(c, out, "pulsar_broker_rate_in", "gauge", "Messages in per second.", rate_in);
-    put_one(c, out, "pulsar_broker_rate_out", "gauge", "Messages out per second.", rate_out);
-    put_one(c, out, "pulsar_active_connections", "gauge", "Client connections.",
-            (double)atomic_load_explicit(&c->broker->connections, memory_order_relaxed));
-    put_one(c, out, "pulsar_health", "gauge", "1: it answers.", 1);
+    put_one(b, out, "pulsar_broker_topics_count", "gauge", "Topics of the broker.", topics);
+    put_one(b, out, "pulsar_broker_producers_count", "gauge", "Its producers.", producers);
+    put_one(b, out, "pulsar_broker_consumers_count", "gauge", "Its consumers.", consumers);
+    put_one(b, out, "pulsar_broker_rate_in", "gauge", "Messages in per second.", rate_in);
+    put_one(b, out, "pulsar_broker_rate_out", "gauge", "Messages out per second.", rate_out);
+    put_one(b, out, "pulsar_active_connections", "gauge", "Client connections.",
+            (double)atomic_load_explicit(&b->connections, memory_order_relaxed));
+    put_one(b, out, "pulsar_health", "gauge", "1: it answers.", 1);
 }
 
-static void put_memory(struct call *c, struct bytes *out)
+static void put_memory(struct broker *b, struct bytes *out)
 {
-    struct budget *b = &c->broker->budget;
+    struct budget *m = &b->budget;
     static const char used[] = "tidegate_memory_bytes", limit[] = "tidegate_memory_limit_bytes";
     metric_family(out, used, "gauge", "Memory that peers can make grow, by kind.");
     for (int k = 0; k < BUDGET_KINDS; k++) {
         struct metric_label l = {"kind", budget_kind_name((enum budget_kind)k)};
-        metric_sample(out, used, &l, 1, (double)budget_used(b, (enum budget_kind)k));
+        metric_sample(out, used, &l, 1, (double)budget_used(m, (enum budget_kind)k));
     }
     metric_family(out, limit, "gauge", "The most of it, by kind; all: the whole budget.");
     for (int k = 0; k < BUDGET_KINDS; k++) {
         struct metric_label l = {"kind", budget_kind_name((enum budget_kind)k)};
-        metric_sample(out, limit, &l, 1, (double)b->share_bytes[k]);
+        metric_sample(out, limit, &l, 1, (double)m->share_bytes[k]);
     }
     struct metric_label all = {"kind", "all"};
-    metric_sample(out, limit, &all, 1, (double)b->total_bytes);
+    metric_sample(out, limit, &all, 1, (double)m->total_bytes);
 }
 
-static void put_store(struct call *c, struct bytes *out, bool full)
+static void put_store(struct broker *b, struct bytes *out, bool full)
 {
     struct ls_stats s;
-    ls_stats(c->broker->ledgers, &s);
-    put_one(c, out, "tidegate_store_entries_total", "counter", "Entries appended.",
+    ls_stats(b->ledgers, &s);
+    put_one(b, out, "tidegate_store_entries_total", "counter", "Entries appended.",
             (double)s.appended_entries);
-    put_one(c, out, "tidegate_store_bytes_total", "counter", "Bytes appended.",
+    put_one(b, out, "tidegate_store_bytes_total", "counter", "Bytes appended.",
             (double)s.appended_bytes);
-    put_one(c, out, "tidegate_store_commits_total", "counter", "Commit groups.", (double)s.commits);
-    put_one(c, out, "tidegate_store_syncs_total", "counter", "Syncs to disk.", (double)s.syncs);
-    put_one(c, out, "tidegate_store_log_bytes", "gauge", "Segments in use.", (double)s.log_bytes);
-    put_one(c, out, "tidegate_store_live_bytes", "gauge", "Of entries that somebody may need.",
+    put_one(b, out, "tidegate_store_commits_total", "counter", "Commit groups.", (double)s.commits);
+    put_one(b, out, "tidegate_store_syncs_total", "counter", "Syncs to disk.", (double)s.syncs);
+    put_one(b, out, "tidegate_store_log_bytes", "gauge", "Segments in use.", (double)s.log_bytes);
+    put_one(b, out, "tidegate_store_live_bytes", "gauge", "Of entries that somebody may need.",
             (double)s.live_bytes);
-    put_one(c, out, "tidegate_store_segments", "gauge", "Segments in use.", s.segments);
-    put_one(c, out, "tidegate_store_free_segments", "gauge", "Segments to be used again.",
+    put_one(b, out, "tidegate_store_segments", "gauge", "Segments in use.", s.segments);
+    put_one(b, out, "tidegate_store_free_segments", "gauge", "Segments to be used again.",
             s.free_segments);
-    put_one(c, out, "tidegate_store_cache_bytes", "gauge", "Entries kept in memory.",
+    put_one(b, out, "tidegate_store_cache_bytes", "gauge", "Entries kept in memory.",
             (double)s.cache_bytes);
-    put_one(c, out, "tidegate_store_full", "gauge", "1: the disk is full and publishing waits.",
+    put_one(b, out, "tidegate_store_full", "gauge", "1: the disk is full and publishing waits.",
             full);
 }
 
@@ -180,59 +181,52 @@ struct metrics {
 };
 
 /* What shows whether the work is spread. */
-static void put_workers(struct call *c, struct bytes *out, const struct metrics *m)
+static void put_workers(struct broker *b, struct bytes *out, const struct metrics *m)
 {
     static const char conns[] = "tidegate_worker_connections", topics[] = "tidegate_worker_topics";
     char number[12];
-    struct metric_label l[] = {{"cluster", c->broker->settings->cluster_name}, {"worker", number}};
+    struct metric_label l[] = {{"cluster", b->settings->cluster_name}, {"worker", number}};
     metric_family(out, conns, "gauge", "Client connections of a worker.");
-    for (int i = 0; i < c->broker->shards; i++) {
+    for (int i = 0; i < b->shards; i++) {
         snprintf(number, sizeof number, "%d", i);
-        metric_sample(out, conns, l, 2,
-                      (double)atomic_load_explicit(&c->broker->shard[i].placed_connections,
-                                                   memory_order_relaxed));
+        metric_sample(
+            out, conns, l, 2,
+            (double)atomic_load_explicit(&b->shard[i].placed_connections, memory_order_relaxed));
     }
     metric_family(out, topics, "gauge", "Topics that live on a worker.");
-    for (int i = 0; i < c->broker->shards; i++) {
+    for (int i = 0; i < b->shards; i++) {
         snprintf(number, sizeof number, "%d", i);
         metric_sample(out, topics, l, 2, m->topics[i]);
     }
 }
 
-/* On the HTTP thread: it may be long, and no worker shall wait for it. */
-static void write_metrics(struct call *c, struct bytes *out)
+static void write_metrics(struct broker *b, void *gathered, struct bytes *out)
 {
-    const struct metrics *m = c->handler_own;
-    put_broker(c, out, m->rows);
-    put_rows(c, out, m->rows);
-    put_backlogs(c, out, m->rows);
-    put_memory(c, out);
-    put_store(c, out, m->store_full);
-    put_workers(c, out, m);
+    struct metrics *m = gathered;
+    put_broker(b, out, m->rows);
+    put_rows(b, out, m->rows);
+    put_backlogs(b, out, m->rows);
+    put_memory(b, out);
+    put_store(b, out, m->store_full);
+    put_workers(b, out, m);
+    metric_rows_free(m->rows);
+    free(m);
 }
 
-static void free_metrics(struct call *c)
+static void *gather(struct broker *b, struct walk *w)
 {
-    metric_rows_free(((struct metrics *)c->handler_own)->rows);
-}
-
-static void on_shown(struct walk *w)
-{
-    struct call *c = w->ctx;
     struct metrics *m = xcalloc(1, sizeof *m);
-    m->rows = metric_rows_new(c->broker->settings->expose_topic_metrics);
-    m->store_full = c->shard->store_state == LS_FULL;
+    m->rows = metric_rows_new(b->settings->expose_topic_metrics);
+    m->store_full = b->shard[0].store_state == LS_FULL;
     if (!m->rows->by_topic) /* also those without topics */
-        for (struct ns *n = registry_namespaces(res_registry(c)); n != NULL; n = n->hh.next)
+        for (struct ns *n = registry_namespaces(b->registry); n != NULL; n = n->hh.next)
             (void)metric_rows_ns(m->rows, n->name);
     for (int i = 0; i < w->parts; i++) {
         m->topics[i] = w->part[i].shown;
         if (w->part[i].data != NULL)
             metric_rows_merge(m->rows, w->part[i].data);
     }
-    c->handler_own = m;
-    c->free_own = free_metrics;
-    reply_written(c, "text/plain; version=0.0.4; charset=utf-8", write_metrics);
+    return m;
 }
 
 static void show(struct walk_part *part, struct topic *t)
@@ -242,7 +236,21 @@ static void show(struct walk_part *part, struct topic *t)
     metric_rows_add(part->data, t);
 }
 
+static void drop(void *part_data)
+{
+    metric_rows_free(part_data);
+}
+
 void metrics_get(struct call *c)
 {
-    walk_begin(c->broker, TOPICS_PER_TURN, show, on_shown, c);
+    static const struct survey_kind kind = {
+        .id = SURVEY_METRICS,
+        .content_type = "text/plain; version=0.0.4; charset=utf-8",
+        .topics_per_turn = TOPICS_PER_TURN,
+        .show = show,
+        .drop = drop,
+        .gather = gather,
+        .write = write_metrics,
+    };
+    survey_ask(c, &kind);
 }

@@ -7,6 +7,7 @@
 #ifndef ADMIN_ROUTE_H
 #define ADMIN_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "admin/uri.h"
@@ -30,8 +31,15 @@ enum capture {
     CAP_COUNT
 };
 
+enum route_cost {
+    ROUTE_SHORT,
+    ROUTE_LONG,   /* grows with what there is: few are carried out at once */
+    ROUTE_SURVEY, /* so does its answer, but many share one (survey.h) */
+};
+
 struct route {
     enum http_method method;
+    enum route_cost cost;
     const char *pattern;
     void (*handle)(struct call *c);
     const char *doc; /* one line for docs/admin-api.md */

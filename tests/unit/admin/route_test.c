@@ -21,13 +21,13 @@ static void two(struct call *c)
 }
 
 static const struct route table[] = {
-    {HTTP_GET, "/a", one, ""},
-    {HTTP_GET, "/a/{tenant}", one, ""},
-    {HTTP_POST, "/a/{tenant}", one, ""},
-    {HTTP_GET, "/x/{domain}/{tenant}/{ns}/partitioned", one, ""},
-    {HTTP_GET, "/x/{domain}/{tenant}/{ns}/{topic}", two, ""},
-    {HTTP_PUT, "/x/{domain}/{tenant}/{ns}/{topic}", two, ""},
-    {HTTP_POST, "/skip/{number}", one, ""},
+    {HTTP_GET, ROUTE_SHORT, "/a", one, ""},
+    {HTTP_GET, ROUTE_SHORT, "/a/{tenant}", one, ""},
+    {HTTP_POST, ROUTE_SHORT, "/a/{tenant}", one, ""},
+    {HTTP_GET, ROUTE_SHORT, "/x/{domain}/{tenant}/{ns}/partitioned", one, ""},
+    {HTTP_GET, ROUTE_SHORT, "/x/{domain}/{tenant}/{ns}/{topic}", two, ""},
+    {HTTP_PUT, ROUTE_SHORT, "/x/{domain}/{tenant}/{ns}/{topic}", two, ""},
+    {HTTP_POST, ROUTE_SHORT, "/skip/{number}", one, ""},
 };
 enum { COUNT = sizeof table / sizeof *table };
 

@@ -1,0 +1,139 @@
+/* survey.c - see survey.h. A survey is a walk over the topics, then the writer's work, then mail
+ * that it is done: only then does the next one begin.
+ *
+ * Invariant: while one is being made <kind> is set, the admin is held, and those whom it is for are
+ * in <answering> until the writer has them; who comes meanwhile is in <asking>. */
+#include "admin/survey.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "admin/http.h"
+#include "base/alloc.h"
+
+enum { FULL_BOX_WAIT_US = 1000 }; /* the writer has time */
+
+static void begin(struct survey *s, struct admin *a, const struct survey_kind *kind);
+
+static void give_up(struct call **calls)
+{
+    struct call *c = *calls;
+    *calls = NULL;
+    for (struct call *next; c != NULL; c = next) {
+        next = c->next_asking;
+        reply_err(c, TG_ECLOSED);
+    }
+}
+
+/* ---- the text, on the writer's thread ---- */
+
+struct report {
+    struct writing writing; /* first */
+    struct survey *survey;
+    void *gathered;
+    struct call *calls; /* by next_asking */
+};
+
+static void answer_all(struct call *calls, struct shared_text *text)
+{
+    for (struct call *c = calls, *next; c != NULL; c = next) {
+        next = c->next_asking;
+        reply_shared(c, text);
+    }
+}
+
+static void on_written(struct mail *m, struct worker *w)
+{
+    struct survey *s = (struct survey *)m;
+    struct admin *a = s->admin;
+    const struct survey_kind *kind = s->kind;
+    (void)w;
+    s->kind = NULL;
+    if (s->asking != NULL)
+        begin(s, a, kind);
+    admin_unref(a);
+}
+
+static void tell_control(struct survey *s)
+{
+    struct worker *control = s->admin->broker->shard[0].worker;
+    enum tg_err e;
+    while ((e = worker_post(control, &s->mail)) == TG_EBUSY)
+        usleep(FULL_BOX_WAIT_US);
+    if (e != TG_OK)
+        admin_unref(s->admin); /* the broker stops: see surveys_abandon */
+}
+
+static void write_report(struct writing *w)
+{
+    struct report r = *(struct report *)w;
+    const struct survey_kind *kind = r.survey->kind;
+    struct broker *b = r.survey->admin->broker;
+    struct bytes out = {0};
+    free(w);
+    kind->write(b, r.gathered, &out);
+    struct shared_text *text = shared_text_new(&b->budget, kind->content_type, &out);
+    answer_all(r.calls, text);
+    shared_text_unref(text);
+    tell_control(r.survey);
+}
+
+/* ---- the walk ---- */
+
+static void drop_all(const struct survey_kind *kind, struct walk *w)
+{
+    for (int i = 0; i < w->parts; i++)
+        if (w->part[i].data != NULL)
+            kind->drop(w->part[i].data);
+}
+
+static void post_report(struct survey *s, struct walk *w)
+{
+    struct report *r = xcalloc(1, sizeof *r);
+    r->writing.run = write_report;
+    r->survey = s;
+    r->gathered = s->kind->gather(s->admin->broker, w);
+    r->calls = s->answering;
+    s->answering = NULL;
+    writer_post(&s->admin->writer, &r->writing);
+}
+
+static void on_shown(struct walk *w)
+{
+    struct survey *s = w->ctx;
+    if (!w->lost) {
+        post_report(s, w);
+        return;
+    }
+    drop_all(s->kind, w);
+    give_up(&s->answering);
+    give_up(&s->asking);
+    s->kind = NULL;
+    admin_unref(s->admin);
+}
+
+static void begin(struct survey *s, struct admin *a, const struct survey_kind *kind)
+{
+    admin_ref(a);
+    s->admin = a;
+    s->kind = kind;
+    s->mail.deliver = on_written;
+    s->answering = s->asking;
+    s->asking = NULL;
+    walk_begin(a->broker, kind->topics_per_turn, kind->show, on_shown, s);
+}
+
+void survey_ask(struct call *c, const struct survey_kind *kind)
+{
+    struct survey *s = &c->admin->survey[kind->id];
+    c->next_asking = s->asking;
+    s->asking = c;
+    if (s->kind == NULL)
+        begin(s, c->admin, kind);
+}
+
+void surveys_abandon(struct admin *a)
+{
+    for (int i = 0; i < SURVEYS; i++)
+        give_up(&a->survey[i].asking);
+}

@@ -1,0 +1,43 @@
+/* survey.h - requests that all topics of all workers are looked at for, and whose answer is long:
+ * metrics, statistics of everything. One of a kind is made at a time, and everybody who asks
+ * meanwhile is answered by the next one, with one text: a thousand who ask at once cost no more
+ * than two, and those who don't read their answer share it. */
+#ifndef ADMIN_SURVEY_H
+#define ADMIN_SURVEY_H
+
+#include "broker/walk.h"
+#include "net/worker.h"
+
+struct admin;
+struct bytes;
+struct call;
+
+enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEYS };
+
+/* How one kind of it is made. */
+struct survey_kind {
+    enum survey_id id;
+    const char *content_type;
+    uint32_t topics_per_turn;
+    /* On the topic's worker: adds it to part->data. */
+    void (*show)(struct walk_part *part, struct topic *t);
+    void (*drop)(void *part_data); /* the walk was lost; not called with NULL */
+    /* On the control worker: puts together, and frees, what the parts have. */
+    void *(*gather)(struct broker *b, struct walk *w);
+    /* On the writer's thread: makes the text, and frees <gathered>. */
+    void (*write)(struct broker *b, void *gathered, struct bytes *out);
+};
+
+struct survey {       /* private to survey.c; the control worker's */
+    struct mail mail; /* first: the writer is done */
+    struct admin *admin;
+    const struct survey_kind *kind; /* of the one that is being made; NULL: none is */
+    struct call *asking, *answering;
+};
+
+/* Handles the request. */
+void survey_ask(struct call *c, const struct survey_kind *kind);
+/* The workers and the writer have ended: who still asks gets an error. Main thread. */
+void surveys_abandon(struct admin *a);
+
+#endif
