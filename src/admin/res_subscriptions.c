@@ -21,7 +21,8 @@ static void on_part_done(void *ctx, struct subscription *s, enum tg_err e)
     part_end(ctx, e);
 }
 
-/* Where there is one of that name, call->results says so in the end. */
+/* Where there is one of that name, call->results says so in the end; NULL: the part has ended, and
+ * is gone. */
 static struct subscription *find(struct part *p, struct topic *t)
 {
     struct subscription *s = subscription_find(t, call_capture(p->call, CAP_SUB));
@@ -256,8 +257,8 @@ void subscriptions_skip_all(struct call *c)
 
 static void skip_there(struct part *p, struct topic *t)
 {
-    struct subscription *s = find(p, t);
     int64_t n = call_number(p->call);
+    struct subscription *s = find(p, t);
     if (s != NULL)
         subscription_skip(s, n > 0 ? (uint64_t)n : 0, on_part_done, p);
 }
