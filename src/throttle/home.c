@@ -8,7 +8,6 @@
  * Letters are posted last (post), since ops->post_back may call home_receive. */
 #include "throttle/home.h"
 
-
 #include <stddef.h>
 #include <stdlib.h>
 
