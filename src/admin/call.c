@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/http.h"
 #include "base/alloc.h"
 
 struct call *call_new(struct admin *a, struct broker *b, const char *target)
@@ -119,9 +120,44 @@ void reply_status(struct call *c, int status)
     call_complete(c, (struct answer){.status = status});
 }
 
+struct made {               /* an answer that the writer makes */
+    struct writing writing; /* first */
+    struct call *call;
+    int status;
+    json_t *json; /* or: */
+    json_t *(*make)(struct call *c);
+};
+
+static void make_answer(struct writing *w)
+{
+    struct made m = *(struct made *)w;
+    struct call *c = m.call;
+    free(w);
+    struct answer a = answer_json(m.status, m.make != NULL ? m.make(c) : m.json);
+    json_decref(c->results); /* it takes its time, too */
+    c->results = NULL;
+    call_complete(c, a);
+}
+
+static void have_written(struct call *c, int status, json_t *j, json_t *(*make)(struct call *c))
+{
+    struct made *m = xmalloc(sizeof *m);
+    *m = (struct made){
+        .writing.run = make_answer, .call = c, .status = status, .json = j, .make = make};
+    writer_post(&c->admin->writer, &m->writing);
+}
+
+void reply_made(struct call *c, json_t *(*make)(struct call *c))
+{
+    have_written(c, 200, NULL, make);
+}
+
 void reply_json(struct call *c, int status, json_t *j)
 {
-    call_complete(c, answer_json(status, j));
+    if (c->match.route->cost == ROUTE_SHORT)
+        call_complete(c, answer_json(status, j));
+    else
+        have_written(c, status, j, NULL);
 }
 
 void reply_text(struct call *c, const char *content_type, struct bytes *b)

@@ -23,7 +23,9 @@ enum {
 };
 
 struct call;
+struct part;
 struct peer;
+struct topic;
 
 /* A body that many answers have. */
 struct shared_text {
@@ -40,6 +42,16 @@ struct answer {
     size_t len;
     struct shared_text *shared; /* instead of text */
     unsigned allow;             /* 405: bit per method */
+};
+
+struct parts { /* private to part.c */
+    void (*run)(struct part *p, struct topic *t);
+    void (*all_done)(struct call *c, enum tg_err e);
+    int next_one; /* partition to be begun */
+    int pending;
+    enum tg_err first_error;
+    struct timer timer; /* for the next turn */
+    struct call *prev, *next;
 };
 
 struct call {
@@ -65,9 +77,7 @@ struct call {
     struct broker *broker;
     struct shard *shard;
     struct topic_name topic; /* res_topic_name */
-    int pending;             /* part.c: parts of it under way */
-    enum tg_err first_error;
-    void (*all_done)(struct call *c, enum tg_err e);
+    struct parts parts;
     json_t *results;   /* part.c: of parts, by topic */
     json_t *parsed;    /* the body, when parts look into it */
     void *handler_own; /* what else they need; freed with the call */
@@ -86,8 +96,13 @@ bool call_flag(const struct call *c, const char *arg);              /* ?arg=true
 /* The body as JSON, any value; an empty one is null. False: refused already (400). */
 bool call_json(struct call *c, json_t **out);
 
-void reply_status(struct call *c, int status);                              /* without a body */
-void reply_json(struct call *c, int status, json_t *j);                     /* takes <j> */
+void reply_status(struct call *c, int status); /* without a body */
+/* Takes <j>. Of a request that is not ROUTE_SHORT the writer's thread makes the text, and frees
+ * what the call has of results. */
+void reply_json(struct call *c, int status, json_t *j);
+/* 200, with what <make> says on the writer's thread: by then only the writer looks into the call.
+ */
+void reply_made(struct call *c, json_t *(*make)(struct call *c));
 void reply_text(struct call *c, const char *content_type, struct bytes *b); /* 200; takes it */
 void reply_shared(struct call *c, struct shared_text *text);                /* 200 */
 void reply_reason(struct call *c, int status, const char *fmt, ...) TG_PRINTF(3, 4);

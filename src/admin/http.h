@@ -23,7 +23,9 @@ struct admin {
     _Atomic int refs; /* admin_start's, and one per call: a late answer still finds the lock */
     struct broker *broker;
     struct writer writer;
-    struct survey survey[SURVEYS]; /* the control worker's */
+    /* the control worker's */
+    struct survey survey[SURVEYS];
+    struct call *paced; /* part.c */
 
     /* the HTTP thread's */
     pthread_t thread;

@@ -17,6 +17,7 @@
 
 #include "admin/http.h"
 #include "admin/listen.h"
+#include "admin/part.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
@@ -273,5 +274,6 @@ void admin_stop(struct admin *a)
     pthread_join(a->thread, NULL);
     writer_stop(&a->writer);
     surveys_abandon(a);
+    parts_abandon(a);
     close_all(a);
 }

@@ -1,18 +1,29 @@
-/* part.c - see part.h. A call counts its parts; the handler's own share is one, so that it can't
- * end while parts are still begun. */
+/* part.c - see part.h. A call counts its parts; that some are still to be begun counts as one, so
+ * that it can't end before.
+ *
+ * Of many partitions some are asked per turn, and not too many at once: so no worker's messages
+ * wait for all of them. A call of which parts are to be begun in a later turn is in admin->paced.
+ */
 #include "admin/part.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <utlist.h>
 
+#include "admin/http.h"
 #include "admin/res.h"
+#include "base/mono.h"
 #include "base/alloc.h"
+
+enum { PARTS_PER_TURN = 50, PARTS_AT_ONCE = 200 }; /* each takes some 20 us where its topic lives */
 
 static void ended(struct call *c, enum tg_err e)
 {
-    if (e != TG_OK && c->first_error == TG_OK)
-        c->first_error = e;
-    if (--c->pending == 0)
-        c->all_done(c, c->first_error);
+    struct parts *s = &c->parts;
+    if (e != TG_OK && s->first_error == TG_OK)
+        s->first_error = e;
+    if (--s->pending == 0)
+        s->all_done(c, s->first_error);
 }
 
 static void on_back(struct visit *v)
@@ -39,22 +50,31 @@ static void on_arrival(struct visit *v, struct topic *t)
     p->run(p, t);
 }
 
-static void begin(struct call *c, void (*all_done)(struct call *c, enum tg_err e))
+static void go_on(struct call *c);
+
+static void on_turn(struct timer *t, int64_t now_ns)
 {
-    c->pending = 1;
-    c->first_error = TG_OK;
-    c->all_done = all_done;
+    struct call *c = (struct call *)((char *)t - offsetof(struct call, parts.timer));
+    (void)now_ns;
+    DL_DELETE2(c->admin->paced, c, parts.prev, parts.next);
+    go_on(c);
+}
+
+static void begin(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e))
+{
+    c->parts = (struct parts){.run = run, .all_done = all_done, .pending = 1};
+    timer_init(&c->parts.timer, on_turn);
     json_decref(c->results);
     c->results = json_object();
 }
 
-static void run_on(struct call *c, struct place *at, part_run run)
+static void begin_one(struct call *c, struct place *at)
 {
     struct part *p = xcalloc(1, sizeof *p);
     p->call = c;
-    p->run = run;
+    p->run = c->parts.run;
     p->topic = xstrdup(at->name.full);
-    c->pending++;
+    c->parts.pending++;
     place_visit(at, &p->visit, on_arrival, on_back);
 }
 
@@ -63,9 +83,29 @@ void part_on_topic(struct call *c, part_run run, void (*all_done)(struct call *c
     struct place *p = res_place(c);
     if (p == NULL)
         return;
-    begin(c, all_done);
-    run_on(c, p, run);
+    begin(c, run, all_done);
+    begin_one(c, p);
     ended(c, TG_OK);
+}
+
+/* When it is gone by now, nothing more is begun. */
+static void go_on(struct call *c)
+{
+    struct partitioned *whole = registry_partitioned(res_registry(c), c->topic.full);
+    struct parts *s = &c->parts;
+    int end = whole != NULL ? whole->partitions : 0;
+    for (int n = 0; n < PARTS_PER_TURN && s->pending < PARTS_AT_ONCE && s->next_one < end; n++) {
+        struct place *one = res_partition(c, whole, s->next_one++);
+        if (one != NULL)
+            begin_one(c, one);
+    }
+    if (s->next_one >= end) {
+        ended(c, TG_OK);
+        return;
+    }
+    int64_t wait_ns = s->pending < PARTS_AT_ONCE ? 0 : MONO_MS;
+    DL_APPEND2(c->admin->paced, c, parts.prev, parts.next);
+    timer_arm(c->shard->worker, &s->timer, shard_now_ns(c->shard) + wait_ns);
 }
 
 bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e))
@@ -74,16 +114,20 @@ bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c,
     struct place *p = place_find_ready(res_registry(c), c->topic.full);
     if (whole == NULL && p == NULL)
         return false;
-    begin(c, all_done);
+    begin(c, run, all_done);
     if (whole == NULL)
-        run_on(c, p, run);
-    for (int i = 0; whole != NULL && i < whole->partitions; i++) {
-        struct place *one = res_partition(c, whole, i);
-        if (one != NULL)
-            run_on(c, one, run);
-    }
-    ended(c, TG_OK);
+        begin_one(c, p);
+    go_on(c);
     return true;
+}
+
+void parts_abandon(struct admin *a)
+{
+    while (a->paced != NULL) {
+        struct call *c = a->paced;
+        DL_DELETE2(a->paced, c, parts.prev, parts.next);
+        ended(c, TG_ECLOSED);
+    }
 }
 
 json_t *part_result(struct call *c)

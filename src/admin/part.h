@@ -30,5 +30,8 @@ void part_on_topic(struct call *c, part_run run, void (*all_done)(struct call *c
 bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e));
 /* The only result; takes it out of the call. */
 json_t *part_result(struct call *c);
+/* The workers have ended, and all that was begun with them: what was still to be begun is not. Main
+ * thread. */
+void parts_abandon(struct admin *a);
 
 #endif

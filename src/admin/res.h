@@ -25,13 +25,15 @@ struct place *res_partition(struct call *c, const struct partitioned *p, int i);
 json_t *res_topic_names(struct call *c, const struct ns *n);
 void res_no_topic(struct call *c); /* answers 404 "Topic ... not found" */
 
-/* ---- JSON (stats_json.c): on the topic's worker, but for the sums ---- */
+/* ---- JSON (stats_json.c): on the topic's worker, but for what is of partitioned topics ---- */
 struct stats_options {
     bool exclude_publishers, exclude_consumers;
 };
 json_t *stats_of_topic(struct topic *t, const struct stats_options *o);
-/* Sums of <each> (topic -> stats); <per_partition>: with each of them below "partitions". */
-json_t *stats_of_partitioned(const struct partitioned *p, json_t *each, bool per_partition);
+json_t *metadata_of_partitioned(const struct partitioned *p);
+/* Sums of <each> (topic -> stats), with <metadata>; <per_partition>: with each of them below
+ * "partitions". Borrows both. Any thread. */
+json_t *stats_of_partitioned(json_t *metadata, json_t *each, bool per_partition);
 json_t *stats_internal(struct topic *t);
 json_t *json_iso_time(int64_t wall_ns); /* "2026-01-31T12:00:00.123Z" */
 json_t *json_message_id(const struct topic *t, int64_t entry);

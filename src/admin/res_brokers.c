@@ -165,14 +165,15 @@ static void merge(json_t *all, json_t *one)
         else
             json_object_set(all, ns, topics);
     }
-    json_decref(one);
 }
 
 static void write_stats(struct broker *b, void *gathered, struct bytes *out)
 {
-    json_t *by_ns = gathered, *all = json_object(), *topics;
+    json_t *parts = gathered, *by_ns = json_object(), *all = json_object(), *topics;
     const char *ns;
     (void)b;
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        merge(by_ns, json_array_get(parts, i));
     json_object_foreach(by_ns, ns, topics)
     {
         json_object_set_new(all, ns,
@@ -181,18 +182,19 @@ static void write_stats(struct broker *b, void *gathered, struct bytes *out)
     char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(all);
     json_decref(by_ns);
+    json_decref(parts);
     bytes_append(out, text, strlen(text));
     free(text);
 }
 
 static void *gather(struct broker *b, struct walk *w)
 {
-    json_t *all = json_object();
+    json_t *parts = json_array();
     (void)b;
     for (int i = 0; i < w->parts; i++)
         if (w->part[i].data != NULL)
-            merge(all, w->part[i].data);
-    return all;
+            json_array_append_new(parts, w->part[i].data);
+    return parts;
 }
 
 static void drop(void *part_data)

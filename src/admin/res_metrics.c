@@ -175,7 +175,7 @@ static void put_store(struct broker *b, struct bytes *out, bool full)
 /* ---- the request ---- */
 
 struct metrics {
-    struct metric_rows *rows;
+    struct metric_rows *rows, *part[BROKER_WORKERS_MAX];
     uint32_t topics[BROKER_WORKERS_MAX]; /* by worker */
     bool store_full;
 };
@@ -200,9 +200,17 @@ static void put_workers(struct broker *b, struct bytes *out, const struct metric
     }
 }
 
+static void merge(struct metrics *m)
+{
+    for (int i = 0; i < BROKER_WORKERS_MAX; i++)
+        if (m->part[i] != NULL)
+            metric_rows_merge(m->rows, m->part[i]);
+}
+
 static void write_metrics(struct broker *b, void *gathered, struct bytes *out)
 {
     struct metrics *m = gathered;
+    merge(m);
     put_broker(b, out, m->rows);
     put_rows(b, out, m->rows);
     put_backlogs(b, out, m->rows);
@@ -223,8 +231,7 @@ static void *gather(struct broker *b, struct walk *w)
             (void)metric_rows_ns(m->rows, n->name);
     for (int i = 0; i < w->parts; i++) {
         m->topics[i] = w->part[i].shown;
-        if (w->part[i].data != NULL)
-            metric_rows_merge(m->rows, w->part[i].data);
+        m->part[i] = w->part[i].data;
     }
     return m;
 }

@@ -245,18 +245,24 @@ static struct partitioned *find_partitioned(struct call *c)
     return p;
 }
 
+/* On the writer's thread: there may be thousands. */
+static json_t *make_partitioned_stats(struct call *c)
+{
+    const char *per = uri_arg(&c->uri, "perPartition");
+    return stats_of_partitioned(c->parsed, c->results, per == NULL || call_flag(c, "perPartition"));
+}
+
 static void reply_partitioned_stats(struct call *c, enum tg_err e)
 {
     if (e != TG_OK) {
         reply_err(c, e);
         return;
     }
-    const char *per = uri_arg(&c->uri, "perPartition");
     struct partitioned *p = find_partitioned(c);
-    if (p != NULL)
-        reply_json(
-            c, 200,
-            stats_of_partitioned(p, c->results, per == NULL || call_flag(c, "perPartition")));
+    if (p == NULL)
+        return;
+    c->parsed = metadata_of_partitioned(p);
+    reply_made(c, make_partitioned_stats);
 }
 
 void topics_partitioned_stats(struct call *c)

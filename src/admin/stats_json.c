@@ -409,7 +409,15 @@ static void add_stats(json_t *sum, const json_t *more, int depth)
     }
 }
 
-json_t *stats_of_partitioned(const struct partitioned *p, json_t *each, bool per_partition)
+json_t *metadata_of_partitioned(const struct partitioned *p)
+{
+    json_t *metadata = json_pack("{s:i,s:b}", "partitions", p->partitions, "deleted", 0);
+    if (p->properties != NULL)
+        json_object_set(metadata, "properties", p->properties);
+    return metadata;
+}
+
+json_t *stats_of_partitioned(json_t *metadata, json_t *each, bool per_partition)
 {
     json_t *sum = json_object();
     const char *topic;
@@ -422,10 +430,7 @@ json_t *stats_of_partitioned(const struct partitioned *p, json_t *each, bool per
     put_real(sum, "averageMsgSize",
              ratio((double)json_integer_value(json_object_get(sum, "bytesInCounter")),
                    (double)json_integer_value(json_object_get(sum, "msgInCounter"))));
-    json_t *metadata = json_pack("{s:i,s:b}", "partitions", p->partitions, "deleted", 0);
-    if (p->properties != NULL)
-        json_object_set(metadata, "properties", p->properties);
-    json_object_set_new(sum, "metadata", metadata);
+    json_object_set(sum, "metadata", metadata);
     json_object_set_new(sum, "partitions", per_partition ? json_incref(each) : json_object());
     return sum;
 }

@@ -22,9 +22,9 @@ struct survey_kind {
     /* On the topic's worker: adds it to part->data. */
     void (*show)(struct walk_part *part, struct topic *t);
     void (*drop)(void *part_data); /* the walk was lost; not called with NULL */
-    /* On the control worker: puts together, and frees, what the parts have. */
+    /* On the control worker: takes what the parts have, and what else is wanted from there. */
     void *(*gather)(struct broker *b, struct walk *w);
-    /* On the writer's thread: makes the text, and frees <gathered>. */
+    /* On the writer's thread: puts it together, makes the text, and frees <gathered>. */
     void (*write)(struct broker *b, void *gathered, struct bytes *out);
 };
 

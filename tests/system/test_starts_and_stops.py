@@ -63,6 +63,17 @@ def begin_much(broker, round_):
         path = f"/admin/v2/persistent/public/default/rest-{round_}-{n}" + ("/partitions" if n % 2 else "")
         s.sendall(f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3".encode())
         rest.append(s)
+    many = "/admin/v2/persistent/public/default/many"
+    asked = [f"GET {many}/partitioned-stats", f"GET {many}/subscriptions", f"PUT {many}/subscription/s{round_}",
+             f"GET {many}-partition-7/stats", "GET /metrics", "GET /admin/v2/broker-stats/topics",
+             f"PUT {many}-{round_}/partitions", "POST /admin/v2/namespaces/public/default/publishRate",
+             f"DELETE {many}-{round_ - 1}/partitions",
+             f"POST /admin/v2/brokers/configuration/maxPublishRatePerTopicInBytes/{10 ** 9 + round_}"]
+    for n, line in enumerate(3 * asked):
+        s = socket.create_connection((broker.host, broker.web_port))
+        body = b'{"publishThrottlingRateInMsg":1000000}' if "Rate" in line else b"300" if line.startswith("PUT") else b""
+        s.sendall(f"{line} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        rest.append(s)
     return connections + rest
 
 
@@ -70,6 +81,7 @@ def begin_much(broker, round_):
 def test_a_stop_amidst_requests_of_all_kinds_is_in_order(make_broker, sync_ms):
     """The moment of the signal is another in each round. With slow syncs metadata are under way when the loop ends."""
     b = make_broker(env={"FAULT_DIR": "/data", "FAULT_SYNC_DELAY_MS": str(sync_ms)}, preload=harness.FAULT_SHIM)
+    b.ok("PUT", "/persistent/public/default/many/partitions", 1000)
     for round_ in range(6):
         held = begin_much(b, round_)
         time.sleep(0.004 * round_)
