@@ -33,12 +33,12 @@ struct trim {
 
 struct batch {
     struct batch *next;
-    struct log_port *port; /* NULL: the committer's own */
+    struct log_port *port; /* NULL: the committer's or the copier's own */
     struct block *block;   /* NULL: trims only */
     uint32_t from, to;     /* the stretch */
     bool lost;             /* comes back without having been written: the store failed */
     struct item *items;
-    uint32_t count, cap;
+    uint32_t count, cap; /* of items; count of the copier's: of its records */
     struct trim *trims;
     uint32_t trim_count, trim_cap;
 };

@@ -4,8 +4,8 @@
  *
  * Invariants: at most one group is written and not yet synced (LS_SYNC); a segment is sealed,
  * synced, before anything is written to the next; a segment is recycled only after the trims that
- * made it needless are on disk. Any error of the disk but a lack of room ends the store: nothing is
- * written or reported afterwards. */
+ * made it needless, and the copies of what was needed in it, are on disk. Any error of the disk but
+ * a lack of room ends the store: nothing is written or reported afterwards. */
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -20,6 +20,7 @@
 /* A larger group would make its first appenders wait for the last: a few ms of a disk's time. */
 #define GROUP_BYTES_MOST (4u << 20)
 #define FULL_RETRY_NS    (100 * MONO_MS)
+#define FIRST_TRIMS      64
 
 struct group {
     struct batch *batches, **tail;
@@ -73,8 +74,13 @@ static enum tg_err disk_result(struct log_store *log, int rc, const char *call, 
     return full ? TG_ENOSPC : TG_EIO;
 }
 
-static void give_back(struct batch *list, bool lost)
+static void give_back(struct log_store *log, struct batch *list, bool lost)
 {
+    if (list && !list->port) { /* the copier's comes first in a group */
+        struct batch *copy = list;
+        list = copy->next;
+        copier_done(log, copy, lost);
+    }
     while (list) {
         struct log_port *p = list->port;
         pthread_mutex_lock(&p->done_lock);
@@ -107,14 +113,22 @@ static void accept(struct log_store *log, struct batch *list)
         batch_queue_push(list->block ? &log->pending : &done, list);
     }
     pthread_mutex_unlock(&log->reg_lock);
-    give_back(done.head, false);
+    give_back(log, done.head, false);
 }
 
 static void take_queue(struct log_store *log, struct batch_queue *taken) /* lock held */
 {
     batch_queue_init(taken);
     batch_queue_splice(taken, &log->queue);
+    if (log->copier.handed) /* one at a time: there is none yet */
+        log->copy = log->copier.handed;
+    log->copier.handed = NULL;
     log->recheck = false;
+}
+
+static bool has_work(const struct log_store *log) /* lock held */
+{
+    return log->queue.head || log->pending.head || log->copier.handed || log->recheck;
 }
 
 /* Lock held. Where groups are synced, the processor is offered to others once after the wake-up:
@@ -122,7 +136,7 @@ static void take_queue(struct log_store *log, struct batch_queue *taken) /* lock
  * Where they are not, a group costs a write, and whoever waits for its receipts should not wait. */
 static void wait_for_work(struct log_store *log)
 {
-    while (!log->queue.head && !log->pending.head && !log->recheck && !log->stop) {
+    while (!has_work(log) && !log->stop) {
         log->committer_waits = true;
         pthread_cond_wait(&log->work, &log->lock);
         if (log->durability == LS_OS)
@@ -140,7 +154,7 @@ static bool take_work(struct log_store *log)
     struct batch_queue taken;
     pthread_mutex_lock(&log->lock);
     wait_for_work(log);
-    bool more = log->queue.head || log->pending.head || log->recheck;
+    bool more = has_work(log);
     take_queue(log, &taken);
     pthread_mutex_unlock(&log->lock);
     accept(log, taken.head);
@@ -162,7 +176,7 @@ static void give_up_closing(struct log_store *log)
     pthread_mutex_unlock(&log->lock);
     batch_queue_init(&log->pending);
     batch_queue_splice(&log->pending, &keep);
-    give_back(lost.head, true);
+    give_back(log, lost.head, true);
 }
 
 /* ---- writing a group ---- */
@@ -208,7 +222,7 @@ static enum tg_err write_group(struct log_store *log, const struct group *g)
 /* The group is durable: readers may see it. */
 static void publish_batch(struct log_store *log, const struct batch *b, uint64_t offset)
 {
-    uint64_t entries = 0, bytes = 0;
+    uint64_t entries = 0, bytes = 0, copied = 0;
     for (uint32_t at = b->from; at < b->to;) {
         const struct record *r = (const struct record *)(const void *)(b->block->data + at);
         if (r->type == REC_ENTRY) {
@@ -216,6 +230,10 @@ static void publish_batch(struct log_store *log, const struct batch *b, uint64_t
             TG_ASSERT(e == TG_OK);
             entries++;
             bytes += r->body_len;
+        } else if (r->type == REC_COPY) {
+            enum tg_err e = registry_copy(&log->reg, r, offset + (at - b->from));
+            TG_ASSERT(e == TG_OK);
+            copied += rec_size(r->body_len);
         } else if (r->type == REC_DROP) {
             registry_drop(&log->reg, r->ledger);
         }
@@ -223,6 +241,7 @@ static void publish_batch(struct log_store *log, const struct batch *b, uint64_t
     }
     atomic_fetch_add_explicit(&log->appended_entries, entries, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->appended_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->copied_bytes, copied, memory_order_relaxed);
 }
 
 static void publish(struct log_store *log, const struct group *g)
@@ -285,6 +304,7 @@ static enum tg_err write_footer(struct log_store *log, const uint8_t *body, uint
         .head_len = head_len,
         .head_crc = crc32c(0, body, head_len),
         .generation = s->generation,
+        .flags = log->durability == LS_SYNC ? 0 : SEG_UNSYNCED,
     };
     seg_trailer_fill(&t);
     int rc = disk_writev(log->faults, s->fd, iov, 3, s->end);
@@ -391,58 +411,141 @@ static enum tg_err write_own(struct log_store *log, struct block *blk)
     return e;
 }
 
-/* Logs all trims that the log does not know yet. */
-static enum tg_err log_trims(struct log_store *log)
+static void add_trim(struct block **blk, const struct ledger *l)
 {
-    struct registry *reg = &log->reg; /* only this thread changes it: reading needs no lock */
-    uint32_t at = 0, n = 0;
-    for (struct ledger *l; (l = idmap_next(&reg->ledgers, &at));)
-        n += l->trimmed_to != l->trim_logged;
-    if (n == 0)
-        return TG_OK;
-    struct block *blk = block_new(n * (uint32_t)sizeof(struct record));
-    at = 0;
-    for (struct ledger *l; (l = idmap_next(&reg->ledgers, &at));) {
-        if (l->trimmed_to == l->trim_logged)
-            continue;
-        struct record r = {.ledger = l->id, .entry = l->trimmed_to, .type = REC_TRIM};
-        memcpy(blk->data + blk->used, &r, sizeof r);
-        blk->used += (uint32_t)sizeof r;
+    if (l->trimmed_to == l->trim_logged)
+        return;
+    if ((*blk)->cap - (*blk)->used < sizeof(struct record)) {
+        (*blk)->cap *= 2;
+        *blk = xrealloc(*blk, sizeof **blk + (*blk)->cap);
     }
-    enum tg_err e = write_own(log, blk);
-    at = 0;
-    for (struct ledger *l; !e && (l = idmap_next(&reg->ledgers, &at));)
-        l->trim_logged = l->trimmed_to;
+    struct record r = {.ledger = l->id, .entry = l->trimmed_to, .type = REC_TRIM};
+    memcpy((*blk)->data + (*blk)->used, &r, sizeof r);
+    (*blk)->used += (uint32_t)sizeof r;
+}
+
+static void note_logged(struct registry *reg, const struct block *blk)
+{
+    for (uint32_t at = 0; at < blk->used; at += (uint32_t)sizeof(struct record)) {
+        const struct record *r = (const struct record *)(const void *)(blk->data + at);
+        struct ledger *l = registry_ledger(reg, r->ledger);
+        l->trim_logged = r->entry;
+    }
+}
+
+/* Writes the trims in <blk>, which it frees. */
+static enum tg_err log_trims(struct log_store *log, struct block *blk)
+{
+    enum tg_err e = blk->used ? write_own(log, blk) : TG_OK;
+    if (!e)
+        note_logged(&log->reg, blk);
     free(blk);
     return e;
+}
+
+static enum tg_err log_all_trims(struct log_store *log)
+{
+    struct block *blk = block_new(FIRST_TRIMS * sizeof(struct record));
+    uint32_t at = 0;
+    for (struct ledger *l; (l = idmap_next(&log->reg.ledgers, &at));)
+        add_trim(&blk, l);
+    return log_trims(log, blk);
+}
+
+/* The trims of all ledgers that have, or had, entries in <s>. */
+static void add_trims_of(struct log_store *log, struct block **blk, const struct segment *s)
+{
+    for (uint32_t i = 0; i < s->ledger_count; i++) {
+        const struct ledger *l = registry_ledger(&log->reg, s->ledgers[i]);
+        if (l)
+            add_trim(blk, l);
+    }
+}
+
+/* Chooses which segments are to go, as many as the room for their trims allows, and logs those
+ * trims: a crash must not leave a hole inside a ledger. False: none. (Only this thread changes the
+ * registry; but readers pin.) */
+static bool let_go(struct log_store *log)
+{
+    pthread_mutex_lock(&log->reg_lock);
+    struct segment *first = registry_recyclable(&log->reg, NULL);
+    bool sparse = log->reg.look_sparse;
+    pthread_mutex_unlock(&log->reg_lock);
+    if (sparse)
+        copier_look(log);
+    if (!first)
+        return false;
+    struct block *blk = block_new(FIRST_TRIMS * sizeof(struct record));
+    bool any = false;
+    pthread_mutex_lock(&log->reg_lock);
+    for (struct segment *s = first; s; s = registry_recyclable(&log->reg, s)) {
+        uint32_t before = blk->used;
+        add_trims_of(log, &blk, s);
+        s->leaving = blk->used == 0 || (log->open && fits(log, blk->used, 0, 0));
+        any = any || s->leaving;
+        if (s->leaving)
+            continue;
+        blk->used = before;
+        break;
+    }
+    pthread_mutex_unlock(&log->reg_lock);
+    return log_trims(log, blk) == TG_OK && any;
+}
+
+/* Takes those out of the registry that nobody pinned meanwhile. */
+static struct segment *remove_leaving(struct log_store *log, bool go)
+{
+    struct segment *out = NULL;
+    pthread_mutex_lock(&log->reg_lock);
+    for (struct segment *s = log->reg.segments, *next; s; s = next) {
+        next = s->next;
+        if (s->leaving && go && s->pins == 0) {
+            registry_remove_segment(&log->reg, s);
+            s->next = out;
+            out = s;
+        }
+        s->leaving = false;
+    }
+    pthread_mutex_unlock(&log->reg_lock);
+    return out;
 }
 
 /* Sealed segments that nothing needs go to the spare maker, which renames them. */
 static void recycle(struct log_store *log)
 {
-    for (;;) {
-        pthread_mutex_lock(&log->reg_lock);
-        bool any = registry_recyclable(&log->reg) != NULL;
-        pthread_mutex_unlock(&log->reg_lock);
-        if (!any || log_trims(log) != TG_OK)
-            return;
-        pthread_mutex_lock(&log->reg_lock);
-        struct segment *s = registry_recyclable(&log->reg); /* it may have been pinned since */
-        if (s)
-            registry_remove_segment(&log->reg, s);
-        pthread_mutex_unlock(&log->reg_lock);
-        if (!s)
-            return;
-        pthread_mutex_lock(&log->lock);
+    bool go = let_go(log);
+    struct segment *s = remove_leaving(log, go);
+    if (!s)
+        return;
+    pthread_mutex_lock(&log->lock);
+    while (s) {
+        struct segment *next = s->next;
         s->next = log->spare.to_free;
         log->spare.to_free = s;
-        log->spare.error = 0;
-        pthread_cond_signal(&log->spare.work);
-        pthread_mutex_unlock(&log->lock);
+        s = next;
     }
+    log->spare.error = 0;
+    pthread_cond_signal(&log->spare.work);
+    pthread_mutex_unlock(&log->lock);
 }
 
 /* ---- the loop ---- */
+
+/* The copier's batch goes along when there is room. */
+static void gather_copy(struct log_store *log, struct group *g, uint64_t entries)
+{
+    struct batch *b = log->copy;
+    if (!b || g->count == GROUP_BATCHES_MOST ||
+        !fits(log, g->bytes + b->to, entries + b->count, trim_reserve(log)))
+        return;
+    log->copy = NULL;
+    b->next = g->batches;
+    if (!b->next)
+        g->tail = &b->next;
+    g->batches = b;
+    g->count++;
+    g->bytes += b->to;
+}
 
 /* Moves as many pending batches into <g> as one group and the segment take. */
 static void gather(struct log_store *log, struct group *g)
@@ -466,11 +569,20 @@ static void gather(struct log_store *log, struct group *g)
         g->bytes = bytes;
         entries += b->count;
     }
+    gather_copy(log, g, entries);
 }
 
 /* Puts the batches of a group that was not written back to the front. */
 static void ungather(struct log_store *log, struct group *g)
 {
+    struct batch *copy = g->batches;
+    if (!copy->port) {
+        log->copy = copy;
+        g->batches = copy->next;
+        copy->next = NULL;
+        if (!g->batches)
+            return;
+    }
     struct batch_queue q = {g->batches, g->tail};
     batch_queue_splice(&q, &log->pending);
     log->pending.head = q.head;
@@ -481,7 +593,9 @@ static void drop_pending(struct log_store *log)
 {
     struct batch *lost = log->pending.head;
     batch_queue_init(&log->pending);
-    give_back(lost, true);
+    give_back(log, lost, true);
+    give_back(log, log->copy, true);
+    log->copy = NULL;
 }
 
 /* One group of what is pending. TG_EBUSY and TG_ENOSPC: not now. */
@@ -497,7 +611,7 @@ static enum tg_err commit_some(struct log_store *log)
     if (g.count == 0 && log->open->end > SEG_DATA_START)
         return next_segment(log);
     if (g.count == 0) { /* more than a whole segment: this one gets longer */
-        const struct batch *b = log->pending.head;
+        const struct batch *b = log->pending.head ? log->pending.head : log->copy;
         return grow_segment(log, log->open->end + sizeof(struct record) + (b->to - b->from) +
                                      registry_footer_bound(&log->reg, b->count) +
                                      trim_reserve(log));
@@ -509,9 +623,25 @@ static enum tg_err commit_some(struct log_store *log)
     }
     publish(log, &g);
     log_set_state(log, LS_OK, NULL);
-    give_back(g.batches, false);
+    give_back(log, g.batches, false);
     want_spare(log);
     return TG_OK;
+}
+
+/* On a full disk what is kept free for trims may be used for copies, half of it: a segment of which
+ * little is needed is room. */
+static void copy_when_full(struct log_store *log)
+{
+    struct batch *b = log->copy;
+    if (!b)
+        return;
+    struct group g = {.batches = b, .count = 1, .bytes = b->to};
+    bool fit = log->open && fits(log, b->to, b->count, trim_reserve(log) / 2);
+    enum tg_err e = fit ? write_group(log, &g) : TG_ENOSPC;
+    if (!e)
+        publish(log, &g);
+    log->copy = NULL;
+    give_back(log, b, e != TG_OK);
 }
 
 /* The spare is being made, or the disk is full: trims go on meanwhile, and may make room. */
@@ -521,10 +651,11 @@ static void wait_for_room(struct log_store *log, enum tg_err e)
     if (e == TG_ENOSPC) {
         log_set_state(log, LS_FULL, xasprintf("no room on the disk for another segment"));
         give_up_closing(log);
+        copy_when_full(log);
     }
     pthread_mutex_lock(&log->lock);
     log->committer_waits = true;
-    if (!log->queue.head && (e == TG_ENOSPC || !log->spare.ready))
+    if (!log->queue.head && !log->copier.handed && (e == TG_ENOSPC || !log->spare.ready))
         cond_wait_ns(&log->work, &log->lock, FULL_RETRY_NS);
     take_queue(log, &taken);
     pthread_mutex_unlock(&log->lock);
@@ -542,7 +673,7 @@ static bool stopping(struct log_store *log)
 
 static void commit_pending(struct log_store *log)
 {
-    while (log->pending.head) {
+    while (log->pending.head || log->copy) {
         enum tg_err e = commit_some(log);
         if (failed(log) || (e == TG_ENOSPC && stopping(log)))
             drop_pending(log);
@@ -554,7 +685,7 @@ static void commit_pending(struct log_store *log)
 /* After it, whatever fails to check below the mark is damage, not a torn tail. */
 static void mark_clean(struct log_store *log)
 {
-    if (!log->open || failed(log) || log_trims(log) != TG_OK)
+    if (!log->open || failed(log) || log_all_trims(log) != TG_OK)
         return;
     struct block *blk = block_new(sizeof(struct record));
     struct record r = {.type = REC_CLEAN};

@@ -119,6 +119,12 @@ int disk_rename(const struct ls_faults *f, int dir_fd, const char *from, const c
     return rc < 0 ? errno : 0;
 }
 
+int disk_unlink(const struct ls_faults *f, int dir_fd, const char *name)
+{
+    int rc = f && f->unlinkat ? f->unlinkat(f->ctx, dir_fd, name) : unlinkat(dir_fd, name, 0);
+    return rc < 0 ? errno : 0;
+}
+
 enum tg_err disk_err(int errno_value)
 {
     if (errno_value == 0)

@@ -26,6 +26,7 @@ TG_MUSTCHECK int disk_sync(const struct ls_faults *f, int fd);
 TG_MUSTCHECK int disk_allocate(const struct ls_faults *f, int fd, uint64_t bytes);
 TG_MUSTCHECK int disk_rename(const struct ls_faults *f, int dir_fd, const char *from,
                              const char *to);
+TG_MUSTCHECK int disk_unlink(const struct ls_faults *f, int dir_fd, const char *name);
 
 enum tg_err disk_err(int errno_value); /* ENOSPC and EDQUOT: TG_ENOSPC; others: TG_EIO */
 

@@ -1,6 +1,6 @@
 /* Lists every entry that lies in a data directory, live or not, without opening it as a store: it
  * may be in use meanwhile. Damage is not looked for; a segment's listing ends where its groups do.
- */
+ * An entry that was copied forward is listed twice until its first place is used again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@ struct dump {
 static enum tg_err print_entry(void *ctx, const struct record *r, uint64_t offset)
 {
     const struct dump *d = ctx;
-    if (r->type != REC_ENTRY || (d->ledger != LS_ALL_LEDGERS && d->ledger != r->ledger))
+    if (!rec_is_entry(r) || (d->ledger != LS_ALL_LEDGERS && d->ledger != r->ledger))
         return TG_OK;
     int n = fprintf(
         d->out,
@@ -42,15 +42,13 @@ static int dump_segment(int log_fd, struct dump *d)
         return rc == ENOENT ? 0 : rc; /* recycled meanwhile */
     struct stat st = {0};
     rc = fstat(fd, &st) < 0 ? errno : 0;
-    uint64_t size = (uint64_t)st.st_size;
-    uint8_t *buf = xmalloc(size + 1);
-    if (!rc)
-        rc = disk_read(NULL, fd, buf, size, 0);
-    close(fd);
+    struct window w;
     struct scan sc;
-    if (!rc && scan_segment(buf, size, d->generation, print_entry, d, &sc))
-        rc = EIO;
-    free(buf);
+    window_init(&w, NULL, fd, (uint64_t)st.st_size);
+    if (!rc && scan_segment(&w, d->generation, print_entry, d, &sc))
+        rc = w.error ? w.error : EIO;
+    window_fini(&w);
+    close(fd);
     return rc;
 }
 

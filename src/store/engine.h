@@ -4,6 +4,7 @@
  *   committer     open segment's file, pending batches (committer.c)
  *   spare maker   files that are being made or freed (spare.c)
  *   readers       segments that they pinned (reader.c)
+ *   copier        the segment that it pinned, the batch that it fills (copier.c)
  *
  *   lock          the queue to the committer, the state, the list of ports, the spare
  *   reg_lock      registry: ledgers, runs, segments' counters (registry.c)
@@ -45,7 +46,20 @@ struct spare_maker { /* spare.c; under lock */
     struct segment *to_free; /* recycled: to be renamed */
     uint32_t *free_files;    /* generations in their names */
     uint32_t free_count, free_cap;
+    uint32_t free_least; /* the fewest there were since look_ns */
+    uint32_t doomed;     /* so many are to be deleted, one every now and then */
+    int64_t look_ns;     /* when it was last looked how many are idle */
     uint32_t next_generation;
+};
+
+struct copier { /* copier.c; under lock */
+    pthread_t thread;
+    pthread_cond_t work;
+    struct batch *handed; /* for the committer to take */
+    bool under_way;       /* the committer has not given it back yet */
+    bool lost;            /* the last one came back without having been written */
+    bool look;            /* a segment may have become worth copying */
+    bool stop;
 };
 
 struct read_queue { /* reader.c */
@@ -66,6 +80,8 @@ struct log_store {
     enum ls_durability durability;
     uint64_t segment_bytes;
     uint32_t block_bytes;
+    uint64_t copy_bytes_per_s;
+    int64_t shrink_after_ns;
     struct budget *budget;
     const struct ls_faults *faults;
 
@@ -79,9 +95,11 @@ struct log_store {
     bool stop;    /* close was called */
     bool recheck; /* a segment may have become free to recycle */
     struct spare_maker spare;
+    struct copier copier;
 
     pthread_t committer;
     struct batch_queue pending; /* the committer's: taken from queue, not yet written */
+    struct batch *copy;         /* likewise, of the copier; NULL: none */
     struct segment *open;       /* the committer's; NULL until there is a spare to begin */
     uint64_t synced;            /* of the open segment: durable up to here */
 
@@ -90,13 +108,19 @@ struct log_store {
 
     struct read_queue reads;
 
-    _Atomic uint64_t appended_entries, appended_bytes, commits, syncs;
+    _Atomic uint64_t appended_entries, appended_bytes, copied_bytes, commits, syncs;
 };
 
 /* committer.c */
 void *committer_main(void *store);
 /* The state changed: every port hears of it. LS_FAILED is for ever. Takes <why> (may be NULL). */
 void log_set_state(struct log_store *log, enum ls_state state, char *why);
+
+/* copier.c */
+void *copier_main(void *store);
+/* Its batch comes back from the committer. */
+void copier_done(struct log_store *log, struct batch *b, bool lost);
+void copier_look(struct log_store *log); /* there may be something to copy; any thread */
 
 /* spare.c */
 void *spare_main(void *store);

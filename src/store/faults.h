@@ -14,6 +14,7 @@ struct ls_faults {
     int (*fdatasync)(void *ctx, int fd); /* of directories too */
     int (*fallocate)(void *ctx, int fd, off_t offset, off_t len);
     int (*renameat)(void *ctx, int dir_fd, const char *from, const char *to);
+    int (*unlinkat)(void *ctx, int dir_fd, const char *name);
     ssize_t (*pread)(void *ctx, int fd, void *buf, size_t len, off_t offset);
 };
 

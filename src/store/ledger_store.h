@@ -67,6 +67,7 @@ struct ls_stats {
     uint64_t live_bytes; /* of entries that somebody may need */
     uint32_t segments, free_segments;
     uint64_t cache_bytes;
+    uint64_t copied_bytes; /* of records that were copied forward */
 };
 
 struct ledger_store; /* an engine */
@@ -211,7 +212,9 @@ struct ls_faults; /* store/faults.h: what tests make fail */
 struct log_config {
     const char *dir; /* exists; one process at a time (locked) */
     enum ls_durability durability;
-    uint64_t segment_bytes; /* 0: default */
+    uint64_t segment_bytes;    /* 0: default */
+    uint64_t copy_bytes_per_s; /* copying forward; 0: default */
+    int64_t shrink_after_ns;   /* files idle for so long are deleted; 0: default */
     struct budget *budget;
     const struct ls_faults *faults; /* NULL in production */
 };

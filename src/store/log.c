@@ -18,6 +18,12 @@
 #define BLOCKS_PER_SEGMENT 16 /* a segment's end is left unused when a block no longer fits */
 #define BLOCKS_PER_CACHE   64
 
+/* What copying forward may write in any case: an idle disk hardly notices, and a segment of 64 MB,
+ * of which it copies a quarter at the most, takes a second. More: copier.c. */
+#define COPY_BYTES_PER_S (UINT64_C(16) << 20)
+/* Long enough that a backlog which comes and goes does not have files deleted and made again. */
+#define SHRINK_AFTER_NS (10 * MONO_S)
+
 void cond_init_mono(pthread_cond_t *c)
 {
     pthread_condattr_t attr;
@@ -83,6 +89,7 @@ static void log_stats(struct ledger_store *s, struct ls_stats *out)
         .appended_bytes = atomic_load_explicit(&log->appended_bytes, memory_order_relaxed),
         .commits = atomic_load_explicit(&log->commits, memory_order_relaxed),
         .syncs = atomic_load_explicit(&log->syncs, memory_order_relaxed),
+        .copied_bytes = atomic_load_explicit(&log->copied_bytes, memory_order_relaxed),
         .cache_bytes = (uint64_t)budget_used(log->budget, BUDGET_CACHE),
     };
     pthread_mutex_lock(&log->reg_lock);
@@ -119,6 +126,7 @@ static void free_store(struct log_store *log)
     pthread_mutex_destroy(&log->reads.lock);
     pthread_cond_destroy(&log->work);
     pthread_cond_destroy(&log->spare.work);
+    pthread_cond_destroy(&log->copier.work);
     pthread_cond_destroy(&log->reads.work);
     pthread_cond_destroy(&log->reads.idle);
     free(log);
@@ -129,6 +137,11 @@ static void log_close(struct ledger_store *s)
     struct log_store *log = (struct log_store *)s;
     pthread_mutex_lock(&log->lock);
     TG_ASSERT(!log->ports);
+    log->copier.stop = true; /* the committer still answers it */
+    pthread_cond_signal(&log->copier.work);
+    pthread_mutex_unlock(&log->lock);
+    pthread_join(log->copier.thread, NULL);
+    pthread_mutex_lock(&log->lock);
     log->stop = true;
     pthread_cond_signal(&log->work);
     pthread_mutex_unlock(&log->lock);
@@ -191,6 +204,8 @@ static struct log_store *new_store(const struct log_config *cfg)
     if (log->segment_bytes < SEGMENT_BYTES_LEAST)
         log->segment_bytes = SEGMENT_BYTES_LEAST;
     log->segment_bytes = align_up(log->segment_bytes, SEG_DATA_START);
+    log->copy_bytes_per_s = cfg->copy_bytes_per_s ? cfg->copy_bytes_per_s : COPY_BYTES_PER_S;
+    log->shrink_after_ns = cfg->shrink_after_ns ? cfg->shrink_after_ns : SHRINK_AFTER_NS;
     log->block_bytes = choose_block_bytes(log);
     batch_queue_init(&log->queue);
     batch_queue_init(&log->pending);
@@ -201,6 +216,7 @@ static struct log_store *new_store(const struct log_config *cfg)
     pthread_mutex_init(&log->reads.lock, NULL);
     cond_init_mono(&log->work);
     cond_init_mono(&log->spare.work);
+    cond_init_mono(&log->copier.work);
     cond_init_mono(&log->reads.work);
     cond_init_mono(&log->reads.idle);
     return log;
@@ -252,8 +268,12 @@ static void start_threads(struct log_store *log)
     /* Without an open segment the first append would wait for one: begin at once. */
     log->spare.wanted = log->spare.hurry = !log->open && !log->spare.ready;
     log->recheck = true; /* there may be something to recycle */
+    log->copier.look = true;
+    log->spare.free_least = log->spare.free_count;
+    log->spare.look_ns = mono_now_ns();
     start(&log->spare.thread, spare_main, log);
     start(&log->committer, committer_main, log);
+    start(&log->copier.thread, copier_main, log);
     for (int i = 0; i < READER_THREADS; i++)
         start(&log->reads.threads[i], reader_main, log);
 }

@@ -22,7 +22,8 @@ enum rec_type {
     REC_DROP,      /* ledger is deleted */
     REC_TRIM,      /* ledger; entry: those before it may go */
     REC_FOOTER,    /* body: struct footer_head and what follows it */
-    REC_CLEAN      /* the store was closed in order here */
+    REC_CLEAN,     /* the store was closed in order here */
+    REC_COPY       /* an entry, as above, that was in an older segment before */
 };
 
 struct record {
@@ -46,6 +47,8 @@ struct seg_header { /* at 0 */
 };
 _Static_assert(sizeof(struct seg_header) == 16, "on disk");
 
+#define SEG_UNSYNCED 1 /* sealed without a sync: LS_OS */
+
 struct seg_trailer { /* the last bytes of a sealed segment's file */
     uint64_t magic;
     uint64_t footer_offset; /* of the footer record */
@@ -53,8 +56,8 @@ struct seg_trailer { /* the last bytes of a sealed segment's file */
     uint64_t head_len; /* of the part of the footer that is read at start */
     uint32_t head_crc;
     uint32_t generation;
-    uint32_t zero;
-    uint32_t crc; /* of all before it */
+    uint32_t flags; /* SEG_UNSYNCED */
+    uint32_t crc;   /* of all before it */
 };
 _Static_assert(sizeof(struct seg_trailer) == 48, "on disk");
 
@@ -111,7 +114,12 @@ static inline void rec_stamp(struct record *r, uint32_t generation, uint64_t off
 static inline bool rec_header_ok(const struct record *r, uint32_t generation, uint64_t offset)
 {
     return r->generation == generation && r->zero == 0 && r->type >= REC_ENTRY &&
-           r->type <= REC_CLEAN && r->header_crc == rec_header_crc(r, offset);
+           r->type <= REC_COPY && r->header_crc == rec_header_crc(r, offset);
+}
+
+static inline bool rec_is_entry(const struct record *r)
+{
+    return r->type == REC_ENTRY || r->type == REC_COPY;
 }
 
 #endif

@@ -14,11 +14,15 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "store/engine.h"
+#include "store/footer.h"
 #include "store/scan.h"
+
+/* How far into a segment that should have no groups they are looked for: some groups' worth. */
+#define SPARE_LOOK_BYTES (256u << 10)
 
 struct found { /* a seg- file */
     struct segment *seg;
-    struct seg_trailer trailer; /* of a sealed one */
+    struct footer footer; /* its ledgers: only of the newest sealed one */
 };
 
 static enum tg_err io_error(char **why, const char *what, uint32_t generation, int rc)
@@ -42,41 +46,8 @@ static enum tg_err damage(char **why, uint32_t generation, uint64_t offset, cons
 
 /* ---- looking at the files ---- */
 
-/* Reads and checks the part of the footer that is needed at start. *body stays NULL when the footer
- * is not good. */
-static enum tg_err read_head(struct log_store *log, const struct found *f, uint8_t **body,
-                             char **why)
-{
-    const struct seg_trailer *t = &f->trailer;
-    uint8_t *b = xmalloc(t->head_len);
-    *body = NULL;
-    char name[SEG_NAME_BYTES];
-    segment_name(name, f->seg->generation);
-    int fd;
-    int rc = disk_open(log->faults, log->log_fd, name, O_RDONLY, &fd);
-    if (!rc)
-        rc = disk_read(log->faults, fd, b, t->head_len, t->footer_offset + sizeof(struct record));
-    if (fd >= 0)
-        close(fd);
-    if (rc) {
-        free(b);
-        return io_error(why, "reading", f->seg->generation, rc);
-    }
-    struct footer_head head = {0};
-    if (t->head_len >= sizeof head)
-        memcpy(&head, b, sizeof head);
-    uint64_t head_len = sizeof head + head.runs * sizeof(struct footer_run) +
-                        head.ledgers * sizeof(struct footer_ledger);
-    bool ok = t->head_len == head_len && crc32c(0, b, head_len) == t->head_crc &&
-              head.items <= (t->body_len - head_len) / sizeof(struct footer_item);
-    if (ok)
-        *body = b;
-    else
-        free(b);
-    return TG_OK;
-}
-
-static enum tg_err look(struct log_store *log, uint32_t generation, struct found *f, char **why)
+static enum tg_err open_segment(struct log_store *log, uint32_t generation, struct found *f,
+                                char **why)
 {
     char name[SEG_NAME_BYTES];
     segment_name(name, generation);
@@ -86,95 +57,93 @@ static enum tg_err look(struct log_store *log, uint32_t generation, struct found
         return io_error(why, "opening", generation, rc);
     f->seg = segment_new(generation, fd, 0);
     struct stat st;
-    if (fstat(fd, &st) < 0)
-        return io_error(why, "reading", generation, errno);
-    f->seg->size_bytes = (uint64_t)st.st_size;
     struct seg_header h;
-    rc = disk_read(log->faults, fd, &h, sizeof h, 0);
+    rc = fstat(fd, &st) < 0 ? errno : disk_read(log->faults, fd, &h, sizeof h, 0);
     if (rc)
         return io_error(why, "reading", generation, rc);
+    f->seg->size_bytes = (uint64_t)st.st_size;
     if (!seg_header_ok(&h, generation))
         return damage(why, generation, 0, "this is not the header of that segment");
-    if (f->seg->size_bytes < SEG_DATA_START + sizeof f->trailer)
-        return TG_OK;
-    rc = disk_read(log->faults, fd, &f->trailer, sizeof f->trailer,
-                   f->seg->size_bytes - sizeof f->trailer);
+    return TG_OK;
+}
+
+/* There may be more segments than files can be open: a sealed one's is closed. */
+static enum tg_err look(struct log_store *log, uint32_t generation, struct found *f, char **why)
+{
+    enum tg_err e = open_segment(log, generation, f, why);
+    if (e)
+        return e;
+    struct segment *s = f->seg;
+    int rc = footer_read(log->faults, s->fd, generation, s->size_bytes, &f->footer);
     if (rc)
         return io_error(why, "reading", generation, rc);
-    if (!seg_trailer_ok(&f->trailer, generation, f->seg->size_bytes))
+    if (!f->footer.good)
         return TG_OK;
-    uint8_t *head;
-    enum tg_err e = read_head(log, f, &head, why);
-    free(head);
-    if (head) { /* there may be more of these than files can be open */
-        f->seg->sealed = true;
-        close(fd);
-        f->seg->fd = -1;
-    }
-    return e;
+    if (log->durability == LS_SYNC && f->footer.trailer.flags & SEG_UNSYNCED)
+        rc = disk_sync(log->faults, s->fd);
+    if (rc)
+        return io_error(why, "syncing", generation, rc);
+    s->sealed = true;
+    s->end = f->footer.trailer.footer_offset;
+    close(s->fd);
+    s->fd = -1;
+    return TG_OK;
+}
+
+static enum tg_err reopen(struct log_store *log, struct segment *s, char **why)
+{
+    char name[SEG_NAME_BYTES];
+    segment_name(name, s->generation);
+    int rc = disk_open(log->faults, log->log_fd, name, O_RDWR, &s->fd);
+    return rc ? io_error(why, "opening", s->generation, rc) : TG_OK;
 }
 
 /* Where a segment that should have been sealed is bad. */
 static enum tg_err not_sealed(const struct found *f, char **why)
 {
     const struct segment *s = f->seg;
-    uint64_t at = s->size_bytes > sizeof f->trailer ? s->size_bytes - sizeof f->trailer : 0;
-    if (seg_trailer_ok(&f->trailer, s->generation, s->size_bytes))
-        at = f->trailer.footer_offset;
+    const struct seg_trailer *t = &f->footer.trailer;
+    uint64_t at = s->size_bytes > sizeof *t ? s->size_bytes - sizeof *t : 0;
+    if (seg_trailer_ok(t, s->generation, s->size_bytes))
+        at = t->footer_offset;
     return damage(why, s->generation, at, "its footer is bad, though later segments have entries");
+}
+
+/* Groups follow each other without a gap: where the first ones are not, there are none. */
+static enum tg_err has_groups(struct log_store *log, const struct found *f, bool *yes, char **why)
+{
+    const struct segment *s = f->seg;
+    struct window w;
+    struct scan sc = {0};
+    window_init(&w, log->faults, s->fd,
+                s->size_bytes < SPARE_LOOK_BYTES ? s->size_bytes : SPARE_LOOK_BYTES);
+    enum tg_err e = scan_segment(&w, s->generation, NULL, NULL, &sc);
+    if (e)
+        e = io_error(why, "reading", s->generation, w.error);
+    *yes = sc.groups;
+    window_fini(&w);
+    return e;
 }
 
 /* ---- sealed segments ---- */
 
-static const struct footer_run *runs_of(const uint8_t *body)
-{
-    return (const struct footer_run *)(const void *)(body + sizeof(struct footer_head));
-}
-
-static const struct footer_ledger *ledgers_of(const uint8_t *body)
-{
-    const struct footer_head *head = (const struct footer_head *)(const void *)body;
-    return (const struct footer_ledger *)(const void *)(runs_of(body) + head->runs);
-}
-
-/* The newest footer knows all ledgers that were there when it was written. */
-static enum tg_err restore_ledgers(struct log_store *log, const struct found *f, char **why)
-{
-    uint8_t *body;
-    enum tg_err e = read_head(log, f, &body, why);
-    if (e)
-        return e;
-    const struct footer_head *head = (const struct footer_head *)(void *)body;
-    const struct footer_ledger *ledgers = ledgers_of(body);
-    for (uint32_t i = 0; i < head->ledgers; i++)
-        registry_restore(&log->reg, &ledgers[i]);
-    free(body);
-    return TG_OK;
-}
-
 /* Takes over f->seg. */
 static enum tg_err load_sealed(struct log_store *log, struct found *f, char **why)
 {
-    uint8_t *body;
-    enum tg_err e = read_head(log, f, &body, why);
-    if (e)
-        return e;
     struct segment *s = f->seg;
+    const struct footer *ft = &f->footer;
     f->seg = NULL;
-    s->end = f->trailer.footer_offset;
     registry_add_segment(&log->reg, s);
-    const struct footer_head *head = (const struct footer_head *)(void *)body;
-    const struct footer_run *runs = runs_of(body);
-    uint64_t items_at = s->end + sizeof(struct record) + f->trailer.head_len;
-    for (uint32_t i = 0; i < head->runs && !e; i++) {
-        if (runs[i].count == 0 || runs[i].first_item + runs[i].count > head->items)
-            e = damage(why, s->generation, s->end, "the footer contradicts itself");
-        else
-            registry_sealed_run(&log->reg, s, &runs[i],
-                                items_at + runs[i].first_item * sizeof(struct footer_item));
+    for (uint32_t i = 0; i < ft->run_count; i++) {
+        const struct footer_run *run = &ft->runs[i];
+        const char *fault = footer_run_fault(ft, run);
+        uint64_t items_offset = ft->items_offset + run->first_item * sizeof(struct footer_item);
+        if (!fault && registry_sealed_run(&log->reg, s, run, items_offset))
+            fault = "the footer has entries that it or a newer one does not know";
+        if (fault)
+            return damage(why, s->generation, s->end, fault);
     }
-    free(body);
-    return e;
+    return TG_OK;
 }
 
 /* ---- the open segment ---- */
@@ -185,6 +154,8 @@ static enum tg_err apply(void *ctx, const struct record *r, uint64_t offset)
     switch (r->type) {
     case REC_ENTRY:
         return registry_entry(&log->reg, r, offset);
+    case REC_COPY:
+        return registry_copy(&log->reg, r, offset);
     case REC_DROP:
         registry_drop(&log->reg, r->ledger);
         return TG_OK;
@@ -197,14 +168,6 @@ static enum tg_err apply(void *ctx, const struct record *r, uint64_t offset)
     default:
         return TG_OK;
     }
-}
-
-static enum tg_err read_whole(struct log_store *log, const struct segment *s, uint8_t **buf,
-                              char **why)
-{
-    *buf = xmalloc(s->size_bytes + 1);
-    int rc = disk_read(log->faults, s->fd, *buf, s->size_bytes, 0);
-    return rc ? io_error(why, "reading", s->generation, rc) : TG_OK;
 }
 
 /* What lies behind the end must not be taken for a group once new ones were written up to it. And
@@ -225,9 +188,29 @@ static enum tg_err settle(struct log_store *log, struct segment *s, const struct
     struct seg_trailer none = {0}; /* of a sealing that was not finished */
     if (!rc)
         rc = disk_write(log->faults, s->fd, &none, sizeof none, s->size_bytes - sizeof none);
-    if (!rc)
+    if (!rc && log->durability == LS_SYNC)
         rc = disk_sync(log->faults, s->fd);
     return rc ? io_error(why, "writing", s->generation, rc) : TG_OK;
+}
+
+static enum tg_err scan_open(struct log_store *log, const struct segment *s, struct scan *sc,
+                             char **why)
+{
+    struct window w;
+    window_init(&w, log->faults, s->fd, s->size_bytes);
+    enum tg_err e = scan_segment(&w, s->generation, apply, log, sc);
+    if (e == TG_EIO)
+        e = io_error(why, "reading", s->generation, w.error);
+    else if (e)
+        e = damage(why, s->generation, sc->bad, "this group is not what follows on those before");
+    window_fini(&w);
+    if (!e && scan_damaged(sc)) {
+        char what[96];
+        snprintf(what, sizeof what, "a record is bad, though the log was on disk up to %llu",
+                 (unsigned long long)sc->synced);
+        e = damage(why, s->generation, sc->bad, what);
+    }
+    return e;
 }
 
 /* Takes over f->seg. */
@@ -237,25 +220,12 @@ static enum tg_err load_open(struct log_store *log, struct found *f, char **why)
     f->seg = NULL;
     registry_add_segment(&log->reg, s);
     log->open = s;
-    uint8_t *buf;
     struct scan sc;
-    enum tg_err e = read_whole(log, s, &buf, why);
-    if (!e) {
-        e = scan_segment(buf, s->size_bytes, s->generation, apply, log, &sc);
-        if (e)
-            e = damage(why, s->generation, sc.bad, "entries are missing before this group");
-    }
-    if (!e && scan_damaged(&sc)) {
-        char what[96];
-        snprintf(what, sizeof what, "a record is bad, though the log was on disk up to %llu",
-                 (unsigned long long)sc.synced);
-        e = damage(why, s->generation, sc.bad, what);
-    }
+    enum tg_err e = scan_open(log, s, &sc, why);
     if (!e)
         e = settle(log, s, &sc, why);
     if (!e)
         log->synced = s->end = sc.end;
-    free(buf);
     return e;
 }
 
@@ -263,13 +233,9 @@ static enum tg_err load_open(struct log_store *log, struct found *f, char **why)
 static enum tg_err load_spare(struct log_store *log, struct found *f, const struct found *before,
                               char **why)
 {
-    uint8_t *buf;
-    struct scan sc = {0};
-    enum tg_err e = read_whole(log, f->seg, &buf, why);
-    if (!e)
-        e = scan_segment(buf, f->seg->size_bytes, f->seg->generation, NULL, NULL, &sc);
-    free(buf);
-    if (!e && sc.groups)
+    bool groups = f->seg->sealed;
+    enum tg_err e = groups ? TG_OK : has_groups(log, f, &groups, why);
+    if (!e && groups)
         e = not_sealed(before, why);
     if (e)
         return e;
@@ -288,44 +254,80 @@ static enum tg_err load_spare(struct log_store *log, struct found *f, const stru
 static enum tg_err load_unsealed(struct log_store *log, struct found *f, uint32_t n, char **why)
 {
     enum tg_err e = TG_OK;
-    for (uint32_t i = 1; i < n && !e; i++) {
-        if (f[i].seg->sealed)
-            return not_sealed(&f[0], why);
+    for (uint32_t i = 1; i < n && !e; i++)
         e = load_spare(log, &f[i], &f[0], why);
-    }
     if (!e && n)
         e = load_open(log, &f[0], why);
     return e;
 }
 
-/* The sync of its sealing may not have been reached. */
-static enum tg_err sync_newest(struct log_store *log, const struct segment *s, char **why)
+/* The newest sealed segment, if nothing was written behind it: the sync of its sealing may not have
+ * been reached, and then any part of the footer may be missing. It is checked to its end, and
+ * synced; where it is not whole, the segment was never sealed. <next>: the segment behind it. */
+static enum tg_err settle_newest(struct log_store *log, struct found *f, const struct found *next,
+                                 char **why)
 {
-    char name[SEG_NAME_BYTES];
-    segment_name(name, s->generation);
-    int fd;
-    int rc = disk_open(log->faults, log->log_fd, name, O_RDWR, &fd);
-    if (!rc)
-        rc = disk_sync(log->faults, fd);
-    if (fd >= 0)
-        close(fd);
-    return rc ? io_error(why, "syncing", s->generation, rc) : TG_OK;
+    struct segment *s = f->seg;
+    bool used = false;
+    enum tg_err e = next ? has_groups(log, next, &used, why) : TG_OK;
+    if (e || used)
+        return e;
+    e = reopen(log, s, why);
+    if (e)
+        return e;
+    struct window w;
+    window_init(&w, log->faults, s->fd, s->size_bytes);
+    s->sealed = footer_whole(&f->footer, &w);
+    int rc = w.error;
+    window_fini(&w);
+    if (!rc && s->sealed && log->durability == LS_SYNC)
+        rc = disk_sync(log->faults, s->fd);
+    if (rc)
+        return io_error(why, "reading or syncing", s->generation, rc);
+    if (s->sealed) {
+        close(s->fd);
+        s->fd = -1;
+    } else {
+        s->end = SEG_DATA_START;
+    }
+    return TG_OK;
 }
 
 static enum tg_err load_all(struct log_store *log, struct found *f, uint32_t n, char **why)
 {
     uint32_t sealed = 0;
+    enum tg_err e = TG_OK;
     while (sealed < n && f[sealed].seg->sealed)
         sealed++;
-    enum tg_err e = TG_OK;
-    if (sealed) {
-        e = sync_newest(log, f[sealed - 1].seg, why);
-        if (!e)
-            e = restore_ledgers(log, &f[sealed - 1], why);
+    if (sealed)
+        e = settle_newest(log, &f[sealed - 1], sealed < n ? &f[sealed] : NULL, why);
+    if (!e && sealed && !f[sealed - 1].seg->sealed)
+        sealed--;
+    if (!e && sealed) { /* its table has all ledgers that were there when it was written */
+        const struct footer *newest = &f[sealed - 1].footer;
+        for (uint32_t i = 0; i < newest->ledger_count; i++)
+            registry_restore(&log->reg, &newest->ledgers[i]);
     }
     for (uint32_t i = 0; i < sealed && !e; i++)
         e = load_sealed(log, &f[i], why);
     return e ? e : load_unsealed(log, f + sealed, n - sealed, why);
+}
+
+static enum tg_err look_at_all(struct log_store *log, const struct segdir *d, struct found *f,
+                               char **why)
+{
+    struct found *newest = NULL, *before = NULL;
+    enum tg_err e = TG_OK;
+    for (uint32_t i = 0; i < d->segment_count && !e; i++) {
+        e = look(log, d->segments[i], &f[i], why);
+        if (!f[i].footer.good)
+            continue;
+        if (before) /* the newest one may turn out not to be sealed, then that before it counts */
+            footer_forget_ledgers(&before->footer);
+        before = newest;
+        newest = &f[i];
+    }
+    return e;
 }
 
 static void learn_generations(struct log_store *log, const struct segdir *d)
@@ -344,20 +346,22 @@ enum tg_err log_recover(struct log_store *log, char **why)
 {
     struct segdir d;
     int rc = segdir_read(log->log_fd, &d);
+    if (!rc && log->durability == LS_SYNC) /* names that are not on disk yet are relied on now */
+        rc = disk_sync(log->faults, log->log_fd);
     if (rc) {
         segdir_fini(&d);
-        return io_error(why, "listing the directory of", 0, rc);
+        return io_error(why, "listing or syncing the directory of", 0, rc);
     }
     learn_generations(log, &d);
     struct found *f = xcalloc(d.segment_count + 1, sizeof *f);
-    enum tg_err e = TG_OK;
-    for (uint32_t i = 0; i < d.segment_count && !e; i++)
-        e = look(log, d.segments[i], &f[i], why);
+    enum tg_err e = look_at_all(log, &d, f, why);
     if (!e)
         e = load_all(log, f, d.segment_count, why);
-    for (uint32_t i = 0; i < d.segment_count; i++)
+    for (uint32_t i = 0; i < d.segment_count; i++) {
+        footer_fini(&f[i].footer);
         if (f[i].seg)
             segment_free(f[i].seg);
+    }
     free(f);
     segdir_fini(&d);
     return e;

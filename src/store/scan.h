@@ -1,4 +1,4 @@
-/* scan.h - walks the groups of a segment that has no footer (yet). Pure: bytes in, verdict out. */
+/* scan.h - walks the groups of a segment: bytes in, verdict out. */
 #ifndef STORE_SCAN_H
 #define STORE_SCAN_H
 
@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "store/record.h"
+#include "store/window.h"
 
 struct scan {
     uint64_t end;       /* after the last whole group */
@@ -20,9 +21,9 @@ struct scan {
  * ends and returns it. */
 typedef enum tg_err (*scan_fn)(void *ctx, const struct record *r, uint64_t offset);
 
-/* <buf>: the whole file, 8-byte aligned. fn may be NULL. */
-TG_MUSTCHECK enum tg_err scan_segment(const uint8_t *buf, uint64_t size, uint32_t generation,
-                                      scan_fn fn, void *ctx, struct scan *out);
+/* TG_OK, TG_EIO (w->error says why), or what <fn> returned. <fn> may be NULL. */
+TG_MUSTCHECK enum tg_err scan_segment(struct window *w, uint32_t generation, scan_fn fn, void *ctx,
+                                      struct scan *out);
 /* The bad record is not a torn tail: a later group was begun after it had been on disk. */
 static inline bool scan_damaged(const struct scan *s)
 {

@@ -65,13 +65,13 @@ static uint32_t trailer_crc(const struct seg_trailer *t)
 void seg_trailer_fill(struct seg_trailer *t)
 {
     t->magic = SEG_SEAL_MAGIC;
-    t->zero = 0;
     t->crc = trailer_crc(t);
 }
 
 bool seg_trailer_ok(const struct seg_trailer *t, uint32_t generation, uint64_t size_bytes)
 {
     return t->magic == SEG_SEAL_MAGIC && t->generation == generation && t->crc == trailer_crc(t) &&
-           t->footer_offset >= SEG_DATA_START && t->footer_offset < size_bytes &&
-           t->head_len <= t->body_len && t->body_len < size_bytes - t->footer_offset;
+           t->footer_offset >= SEG_DATA_START && t->footer_offset % REC_ALIGN == 0 &&
+           t->footer_offset < size_bytes && t->head_len <= t->body_len &&
+           t->body_len < size_bytes - t->footer_offset;
 }

@@ -17,16 +17,18 @@ struct segment {
     struct segment *next; /* by generation */
     uint32_t generation;
     bool sealed;
+    bool damaged;        /* sealed: copying it forward met an entry that does not check */
     int fd;              /* -1 when sealed: readers open it by name */
     uint64_t size_bytes; /* of the file */
     uint64_t end;        /* where the next group goes; sealed: of the data */
 
     /* The registry's (registry.h), under its lock. */
-    uint32_t pins;       /* reads going on: must keep its name and bytes */
+    uint32_t pins;       /* reads and copying going on: must keep its name and bytes */
+    bool leaving;        /* the committer's: it is about to be recycled */
     uint32_t live_runs;  /* runs with an entry that somebody may need */
     uint64_t live_bytes; /* of their records, the trimmed part taken off in proportion */
     uint64_t items;      /* entries; counted while open */
-    uint64_t *ledgers;   /* of its runs, each once */
+    uint64_t *ledgers;   /* of its runs, each once; also of runs that are gone */
     uint32_t ledger_count, ledger_cap;
 };
 

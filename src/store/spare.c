@@ -3,6 +3,9 @@
  * new one is filled with zeros, because overwriting written blocks syncs in half the time. When the
  * committer already waits, the filling is cut short.
  *
+ * Files that lie idle for long go back to the file system, one at a time: a deletion competes with
+ * the commits for the journal.
+ *
  * A spare becomes a seg- file in this order: header, sync, rename, sync of the directory (no syncs
  * in LS_OS mode). */
 #include <errno.h>
@@ -13,11 +16,14 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/mono.h"
 #include "store/engine.h"
 
 #define FILL_BYTES    (UINT64_C(1) << 20) /* zeros between two syncs: what a commit may wait for */
 #define FULL_RETRY_NS (100 * MONO_MS)
+#define FREE_KEEP     1  /* idle files that are kept in any case */
+#define DELETE_MOST   50 /* in one shrink_after_ns: five a second */
 
 /* From linux/ioprio.h, which the C library does not wrap. */
 #define IOPRIO_WHO_PROCESS 1
@@ -110,7 +116,7 @@ static int make_spare(struct log_store *log, uint32_t generation, uint32_t free_
     snprintf(name, sizeof name, "new-%08u.tmp", generation);
     int rc = make_from(log, name, O_CREAT | O_TRUNC, generation, out);
     if (rc)
-        unlinkat(log->log_fd, name, 0);
+        (void)!disk_unlink(log->faults, log->log_fd, name);
     return rc;
 }
 
@@ -121,6 +127,8 @@ static void make(struct log_store *log)
     uint32_t generation = sp->next_generation++;
     bool recycled = sp->free_count > 0;
     uint32_t free_file = recycled ? sp->free_files[--sp->free_count] : 0;
+    if (sp->free_count < sp->free_least)
+        sp->free_least = sp->free_count;
     pthread_mutex_unlock(&log->lock);
     struct segment *s = NULL;
     int rc = make_spare(log, generation, free_file, recycled, &s);
@@ -158,6 +166,12 @@ static void free_segments(struct log_store *log) /* lock held */
         done = s;
         s = next;
     }
+    /* Before a file gets a new header: should its name be lost in a power cut, it is the old one.
+     */
+    int rc = sync_if_asked(log, log->log_fd);
+    if (rc)
+        log_set_state(log, LS_FAILED,
+                      xasprintf("sync of the directory: %s", strerror_r(rc, text, sizeof text)));
     pthread_mutex_lock(&log->lock);
     while (done) {
         struct segment *next = done->next;
@@ -167,6 +181,66 @@ static void free_segments(struct log_store *log) /* lock held */
     }
 }
 
+/* ---- files that nobody needs ---- */
+
+static void delete_one(struct log_store *log) /* lock held; let go of while the disk works */
+{
+    struct spare_maker *sp = &log->spare;
+    char name[SEG_NAME_BYTES];
+    segment_free_name(name, sp->free_files[0]);
+    sp->free_count--;
+    memmove(sp->free_files, sp->free_files + 1, sp->free_count * sizeof *sp->free_files);
+    pthread_mutex_unlock(&log->lock);
+    int rc = disk_unlink(log->faults, log->log_fd, name);
+    if (rc)
+        log_warn("store: cannot delete log/%s: error %d", name, rc);
+    pthread_mutex_lock(&log->lock);
+}
+
+/* Lock held. Every now and then: the files that were idle since the last time are doomed, and go
+ * one by one until the next time. */
+static void shrink(struct log_store *log)
+{
+    struct spare_maker *sp = &log->spare;
+    int64_t now_ns = mono_now_ns();
+    if (sp->doomed && sp->free_count > FREE_KEEP) {
+        sp->doomed--;
+        delete_one(log);
+    }
+    if (sp->free_count < sp->free_least)
+        sp->free_least = sp->free_count;
+    if (now_ns - sp->look_ns < log->shrink_after_ns)
+        return;
+    sp->doomed = sp->free_least > FREE_KEEP ? sp->free_least - FREE_KEEP : 0;
+    sp->free_least = sp->free_count;
+    sp->look_ns = now_ns;
+}
+
+/* When shrink must be called next; 0: not before there are more files. */
+static int64_t shrink_wait_ns(const struct log_store *log) /* lock held */
+{
+    const struct spare_maker *sp = &log->spare;
+    if (sp->free_count <= FREE_KEEP)
+        return 0;
+    uint32_t parts = sp->doomed < DELETE_MOST ? sp->doomed + 1 : DELETE_MOST;
+    return log->shrink_after_ns / parts + 1;
+}
+
+/* ---- the thread ---- */
+
+static void wait_for_wish(struct log_store *log) /* lock held */
+{
+    int64_t span_ns = shrink_wait_ns(log);
+    if (!span_ns) {
+        pthread_cond_wait(&log->spare.work, &log->lock);
+        return;
+    }
+    int64_t until_ns = mono_now_ns() + span_ns;
+    cond_wait_ns(&log->spare.work, &log->lock, span_ns);
+    if (!log->spare.stop && mono_now_ns() >= until_ns)
+        shrink(log);
+}
+
 void *spare_main(void *store)
 {
     struct log_store *log = store;
@@ -174,18 +248,19 @@ void *spare_main(void *store)
     (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE); /* a wish, not a need */
     pthread_mutex_lock(&log->lock);
     for (;;) {
+        bool make_one = sp->wanted && !sp->ready && log->state != LS_FAILED;
         if (sp->to_free)
             free_segments(log);
         else if (sp->stop)
             break;
-        else if (sp->wanted && !sp->ready && log->state != LS_FAILED && !sp->error)
+        else if (make_one && !sp->error)
             make(log);
-        else if (sp->wanted && !sp->ready && log->state != LS_FAILED) {
+        else if (make_one) {
             cond_wait_ns(&sp->work, &log->lock, FULL_RETRY_NS);
             if (!sp->stop && !sp->to_free)
                 make(log);
         } else
-            pthread_cond_wait(&sp->work, &log->lock);
+            wait_for_wish(log);
     }
     pthread_mutex_unlock(&log->lock);
     return NULL;

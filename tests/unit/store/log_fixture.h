@@ -27,12 +27,13 @@
 #include "store/faults.h"
 #include "store/ledger_store.h"
 #include "store/record.h"
+#include "store/segment.h"
 
 #define WAIT_S        20
 #define FX_MEMORY     (64 << 20)
 #define FX_SEGMENT    (64 << 10)
 #define FX_REPORTS    100000
-#define FX_MAX_LEDGER 64
+#define FX_MAX_LEDGER 2048
 
 struct fx {
     char dir[64];
