@@ -56,6 +56,10 @@ check-crash: ## kill -9 under load and look what is there (ROUNDS=20, WORKERS=2)
 	$(Q)$(SUBMAKE) $(JOBS) $(B)/tidegate $(B)/fault.so
 	$(Q)ROUNDS=$(or $(ROUNDS),20) $(PYTEST) tests/crash $(TESTS)
 
+check-power: $(B)/tests/store/power_test ## power cuts, simulated, and look what is there (ROUNDS=1000, SEED=n)
+	$(Q)ROUNDS=$(or $(ROUNDS),1000) $<
+.PHONY: check-power
+
 # gcc's sanitizers make it warn of what is none, so these builds don't turn warnings into errors.
 asan: ## unit, simulation and system tests with address and undefined-behaviour sanitizers
 	$(Q)tools/setup build test

@@ -163,6 +163,9 @@ static void put_store(struct broker *b, struct bytes *out, bool full)
     put_one(b, out, "tidegate_store_log_bytes", "gauge", "Segments in use.", (double)s.log_bytes);
     put_one(b, out, "tidegate_store_live_bytes", "gauge", "Of entries that somebody may need.",
             (double)s.live_bytes);
+    put_one(b, out, "tidegate_store_copied_bytes_total", "counter",
+            "Copied to the end of the log, so that segments of which little is needed can go.",
+            (double)s.copied_bytes);
     put_one(b, out, "tidegate_store_segments", "gauge", "Segments in use.", s.segments);
     put_one(b, out, "tidegate_store_free_segments", "gauge", "Segments to be used again.",
             s.free_segments);

@@ -34,8 +34,18 @@ static const struct cli_option common_options[] = {
     {.name = NULL},
 };
 
-static const struct cli_option store_options[] = {
-    {.name = "data-dir", .takes = "DIR", .help = "which directory", .required = true},
+#define DATA_DIR_OPTION                                                                            \
+    {                                                                                              \
+        .name = "data-dir", .takes = "DIR", .help = "which directory", .required = true            \
+    }
+
+static const struct cli_option verify_options[] = {
+    DATA_DIR_OPTION,
+    {.name = NULL},
+};
+
+static const struct cli_option dump_options[] = {
+    DATA_DIR_OPTION,
     {.name = "ledger",
      .takes = "N",
      .help = "this ledger only",
@@ -54,10 +64,16 @@ const struct command other_commands[] = {
      .help = "which limits a topic is under, which one binds, who waits"},
     {.group = "store",
      .name = "dump",
-     .options = store_options,
+     .options = dump_options,
      .run = store_dump_run,
      .help = "one line per stored entry: segment, offset, ledger, entry, admitted_ns, messages, "
              "bytes"},
+    {.group = "store",
+     .name = "verify",
+     .options = verify_options,
+     .run = store_verify_run,
+     .help = "reads every segment and says what is damaged, where, and what to do; exit code 5 if "
+             "anything is"},
     {.name = NULL},
 };
 

@@ -66,6 +66,7 @@ void complain(const struct call *c, const char *fmt, ...) TG_PRINTF(2, 3);
 
 int explain_run(struct call *c);       /* explain.c */
 int store_dump_run(struct call *c);    /* store.c */
+int store_verify_run(struct call *c);  /* store.c */
 int tenant_create_run(struct call *c); /* cmds_cluster.c */
 int reset_cursor_run(struct call *c);  /* cmds_topics.c */
 

@@ -224,6 +224,20 @@ struct log_config {
 TG_MUSTCHECK enum tg_err log_open(struct ledger_store **out, const struct log_config *cfg,
                                   char **why);
 
+struct log_findings {
+    uint32_t segments;
+    uint64_t entries, bytes; /* read: copies count; bytes of files */
+    uint32_t problems;       /* lines printed */
+    uint32_t stopping;       /* of them, those that stop a start */
+    bool in_use;             /* by a broker: whether segments fit together was not looked at */
+};
+/* Reads all of a data directory, live or not, and prints one line per problem to <file> (a FILE *):
+ * segment, offset, what is wrong. Read only; needs as much memory as the broker's index of segments
+ * and one footer. TG_ECORRUPT: there are problems. TG_ENOENT, TG_EIO: *why says what could not be
+ * read. */
+TG_MUSTCHECK enum tg_err log_verify(const char *dir, void *file, struct log_findings *out,
+                                    char **why);
+
 /* Prints one line per entry of a data directory, live or not: segment, offset, ledger, entry,
  * admitted_ns, messages, bytes. Read only. For `tidegate store dump` and the tests' clock. */
 TG_MUSTCHECK enum tg_err log_dump(const char *dir, uint64_t ledger_or_all, void *file, char **why);

@@ -150,24 +150,7 @@ static enum tg_err load_sealed(struct log_store *log, struct found *f, char **wh
 
 static enum tg_err apply(void *ctx, const struct record *r, uint64_t offset)
 {
-    struct log_store *log = ctx;
-    switch (r->type) {
-    case REC_ENTRY:
-        return registry_entry(&log->reg, r, offset);
-    case REC_COPY:
-        return registry_copy(&log->reg, r, offset);
-    case REC_DROP:
-        registry_drop(&log->reg, r->ledger);
-        return TG_OK;
-    case REC_TRIM:
-        registry_trim(&log->reg, r->ledger, r->entry);
-        struct ledger *l = registry_ledger(&log->reg, r->ledger);
-        if (l)
-            l->trim_logged = l->trimmed_to;
-        return TG_OK;
-    default:
-        return TG_OK;
-    }
+    return registry_apply(ctx, r, offset);
 }
 
 /* What lies behind the end must not be taken for a group once new ones were written up to it. And
@@ -198,7 +181,7 @@ static enum tg_err scan_open(struct log_store *log, const struct segment *s, str
 {
     struct window w;
     window_init(&w, log->faults, s->fd, s->size_bytes);
-    enum tg_err e = scan_segment(&w, s->generation, apply, log, sc);
+    enum tg_err e = scan_segment(&w, s->generation, apply, &log->reg, sc);
     if (e == TG_EIO)
         e = io_error(why, "reading", s->generation, w.error);
     else if (e)

@@ -322,6 +322,28 @@ void registry_drop(struct registry *r, uint64_t ledger)
     ledger_free(r, l);
 }
 
+enum tg_err registry_apply(struct registry *r, const struct record *rec, uint64_t offset)
+{
+    struct ledger *l;
+    switch (rec->type) {
+    case REC_ENTRY:
+        return registry_entry(r, rec, offset);
+    case REC_COPY:
+        return registry_copy(r, rec, offset);
+    case REC_DROP:
+        registry_drop(r, rec->ledger);
+        return TG_OK;
+    case REC_TRIM:
+        registry_trim(r, rec->ledger, rec->entry);
+        l = registry_ledger(r, rec->ledger);
+        if (l)
+            l->trim_logged = l->trimmed_to;
+        return TG_OK;
+    default:
+        return TG_OK;
+    }
+}
+
 /* ---- sealing ---- */
 
 uint64_t registry_footer_bound(const struct registry *r, uint64_t more)

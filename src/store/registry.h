@@ -67,6 +67,10 @@ TG_MUSTCHECK enum tg_err registry_entry(struct registry *r, const struct record 
  * never was such an entry. */
 TG_MUSTCHECK enum tg_err registry_copy(struct registry *r, const struct record *rec,
                                        uint64_t offset);
+/* Any record of a group of the open segment, read back; those that say nothing here are passed
+ * over. TG_ECORRUPT as above. */
+TG_MUSTCHECK enum tg_err registry_apply(struct registry *r, const struct record *rec,
+                                        uint64_t offset);
 /* A run of a sealed segment, from its footer; it is newer than all that is known. TG_ECORRUPT: no
  * such entries were ever appended. */
 TG_MUSTCHECK enum tg_err registry_sealed_run(struct registry *r, struct segment *s,

@@ -5,7 +5,7 @@
  *   - what was acknowledged is there, unchanged and in order; what was only asked for is there or
  *     not, but never half;
  *   - a bit that is flipped in what had been on disk is never taken for a torn tail: the start or
- *     the read says that it is damaged.
+ *     the read says that it is damaged, and so does `store verify`, which finds nothing otherwise.
  *
  * The work goes on from one of the images, so there are cuts after cuts, and cuts of a recovery;
  * and the process is killed now and then, after which the log must be whole as well.
@@ -26,6 +26,7 @@ struct scene {
     struct budget budget;
     uint64_t rng;
     uint64_t copied_bytes;
+    char verdict[2000];
     char failure[512]; /* of the last check; empty: none */
 };
 
@@ -125,8 +126,9 @@ static void quiet_wake(void *port_ctx)
     (void)port_ctx;
 }
 
-/* Compares what is in the store with <m>, which then says what was there. */
-static void check_store(struct scene *s, struct ledger_store *store, struct pw_model *m,
+/* Compares what is in the store with <m>, which then says what was there. True: something could not
+ * be read, for damage. */
+static bool check_store(struct scene *s, struct ledger_store *store, struct pw_model *m,
                         bool flipped)
 {
     static const struct ls_port_ops ops = {quiet_append, quiet_state, quiet_wake};
@@ -142,6 +144,22 @@ static void check_store(struct scene *s, struct ledger_store *store, struct pw_m
                      (unsigned long long)r.ledger);
     }
     ls_port_close(r.port);
+    return r.damaged;
+}
+
+/* What `store verify` says. */
+static bool verify_finds_damage(struct scene *s)
+{
+    struct log_findings found;
+    char *text, *why;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    enum tg_err e = log_verify(s->dir, out, &found, &why);
+    fclose(out);
+    snprintf(s->verdict, sizeof s->verdict, "%s", text);
+    assert_null(why);
+    free(text);
+    return e == TG_ECORRUPT;
 }
 
 /* The same with what is in the directory. <flipped>: a bit was; damage may be found, but nothing
@@ -150,13 +168,19 @@ static void check_directory(struct scene *s, struct pw_model *m, bool flipped)
 {
     struct ledger_store *store;
     s->failure[0] = 0;
-    enum tg_err e = open_log(s, NULL, &store);
-    if (flipped && e == TG_ECORRUPT)
+    bool found = verify_finds_damage(s);
+    if (found && !flipped)
+        snprintf(s->failure, sizeof s->failure, "verify: %.300s", s->verdict);
+    enum tg_err e = s->failure[0] ? TG_EINVAL : open_log(s, NULL, &store);
+    bool damaged = flipped && e == TG_ECORRUPT;
+    if (damaged)
         s->failure[0] = 0;
-    if (e)
-        return;
-    check_store(s, store, m, flipped);
-    ls_close(store);
+    if (!e) {
+        damaged = check_store(s, store, m, flipped);
+        ls_close(store);
+    }
+    if (damaged && !found && !s->failure[0])
+        snprintf(s->failure, sizeof s->failure, "verify did not find it");
 }
 
 /* ---- flipping ---- */
