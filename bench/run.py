@@ -21,6 +21,7 @@ from harness import CPUS, LOAD_CPU, OUT, ROOT, ROWS, SERVER_CPU, Bench, Failed
 import rows_speed  # noqa: F401 pylint: disable=unused-import
 import rows_limits  # noqa: F401 pylint: disable=unused-import
 import rows_rest  # noqa: F401 pylint: disable=unused-import
+import rows_http  # noqa: F401 pylint: disable=unused-import
 
 
 def parse_args():
