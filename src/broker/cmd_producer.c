@@ -89,6 +89,7 @@ static void register_producer(struct conn *c, const Pulsar__Proto__CommandProduc
     if (old && !may_take_over(c, in, old)) {
         conn_send_error(c, in->request_id, E(ProducerBusy),
                         "Producer with name '%s' is already connected to topic", in->producer_name);
+        conn_note_gone(c, ID_PRODUCER, in->producer_id);
         return;
     }
     if (old && old->conn != c)
@@ -140,9 +141,11 @@ void cmd_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     if (p)
         producer_close(p); /* registered anew with a higher epoch */
     struct topic *t = topic_named(c->shard, in->topic);
-    if (t)
+    if (t) {
         register_producer(c, in, t);
-    else
-        conn_send_error(c, in->request_id, E(ServiceNotReady), "the topic can't be opened: %s",
-                        err_text(TG_EBUSY));
+        return;
+    }
+    conn_send_error(c, in->request_id, E(ServiceNotReady), "the topic can't be opened: %s",
+                    err_text(TG_EBUSY));
+    conn_note_gone(c, ID_PRODUCER, in->producer_id);
 }

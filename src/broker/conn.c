@@ -83,6 +83,12 @@ void conn_handle_frame(struct conn *c, const struct frame *f)
     arena_reset(c->shard->arena);
 }
 
+void conn_note_gone(struct conn *c, enum id_kind kind, uint64_t id)
+{
+    if (c->link)
+        link_note_gone(c->link, kind, id);
+}
+
 /* ---- pausing ---- */
 
 void conn_pause_for_producer(struct conn *c)

@@ -16,6 +16,8 @@
 #include "throttle/gate.h"
 #include "wire/command.h"
 
+enum id_kind { ID_PRODUCER, ID_CONSUMER }; /* a client's ids of these are two series */
+
 struct producer;
 struct consumer;
 struct front;
@@ -56,6 +58,8 @@ void conn_detach(struct conn *c);
 /* Closes the client's connection, here at once, elsewhere soon, for a reason that is logged. Never
  * frees inside a command. */
 void conn_close(struct conn *c, const char *fmt, ...) TG_PRINTF(2, 3);
+/* A producer or consumer of it has ended, or was refused: so far as its front has to know. */
+void conn_note_gone(struct conn *c, enum id_kind kind, uint64_t id);
 /* A frame that is to be handled on this worker. */
 void conn_handle_frame(struct conn *c, const struct frame *f);
 /* A request that is answered later keeps (shard, id). NULL: the connection is gone. */

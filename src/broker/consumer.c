@@ -260,6 +260,7 @@ void consumer_close(struct consumer *c)
         detach(c);
     HASH_DEL(c->conn->consumers, c);
     c->conn->consumer_count--;
+    conn_note_gone(c->conn, ID_CONSUMER, c->id);
     entry_map_fini(&c->pending);
     json_decref(c->metadata);
     free(c->name);

@@ -47,6 +47,7 @@ static uint8_t *parcel_reserve(struct parcel *p, size_t n)
 static void parcel_free(struct parcel *p)
 {
     free(p->close_why);
+    free(p->gone);
     free(p->bytes);
     free(p);
 }
@@ -82,13 +83,32 @@ static void post_out(struct link *l)
 {
     struct parcel *p = l->out;
     l->out = NULL;
+    p->opens = l->opens;
     letter_post(l->near_shard, l->far_shard, &p->letter, on_parcel_out, parcel_drop);
+}
+
+static bool is_there(struct conn *c, const struct gone_id *g)
+{
+    return g->kind == ID_PRODUCER ? conn_producer(c, g->id) != NULL
+                                  : conn_consumer(c, g->id) != NULL;
+}
+
+/* An id may have been opened anew in the turn in which it went. */
+static void keep_what_is_gone(struct link *l, struct parcel *p)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < p->gone_len; i++)
+        if (!is_there(&l->conn, &p->gone[i]))
+            p->gone[kept++] = p->gone[i];
+    p->gone_len = kept;
 }
 
 static void post_back(struct link *l)
 {
     struct parcel *p = l->back;
     l->back = NULL;
+    p->opens = l->opens_handled;
+    keep_what_is_gone(l, p);
     letter_post(l->far_shard, l->near_shard, &p->letter, on_parcel_back, parcel_drop);
 }
 
@@ -170,6 +190,13 @@ void link_forward(struct front *f, struct shard *at, const struct frame *frame)
     rest_no_more(l); /* the other worker may have caught up meanwhile */
 }
 
+uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame)
+{
+    uint64_t opens = ++link_to(f, at)->opens;
+    link_forward(f, at, frame);
+    return opens;
+}
+
 static void on_drained(struct letter *letter, struct shard *at)
 {
     struct link *l = (struct link *)((char *)letter - offsetof(struct link, drained));
@@ -234,6 +261,8 @@ static void on_parcel_back(struct letter *letter, struct shard *at)
         write_out(l, p);
         take_pausing(l, p->pausing);
         rest_no_more(l);
+        for (uint32_t i = 0; i < p->gone_len; i++)
+            route_forget(l->front, p->gone[i].kind, p->gone[i].id, l->far_shard, p->opens);
         if (p->close_why)
             conn_close(&l->front->conn, "%s", p->close_why);
     }
@@ -329,6 +358,7 @@ static void on_parcel_out(struct letter *letter, struct shard *at)
     struct link *l = p->link;
     if (!l->is_open)
         open_far(l, at);
+    l->opens_handled = p->opens;
     handle_frames(&l->conn, p);
     budget_give(budget_of(l), BUDGET_RECEIVE, (int64_t)p->len);
     atomic_fetch_sub(&l->frame_bytes, p->len);
@@ -382,6 +412,18 @@ void link_ask_to_close(struct link *l, const char *why)
     struct parcel *p = back_of(l);
     if (!p->close_why)
         p->close_why = xstrdup(why);
+}
+
+void link_note_gone(struct link *l, enum id_kind kind, uint64_t id)
+{
+    if (l->conn.state == CONN_CLOSED)
+        return; /* all of it goes */
+    struct parcel *p = back_of(l);
+    if (p->gone_len == p->gone_cap) {
+        p->gone_cap = p->gone_cap ? 2 * p->gone_cap : GONE_FIRST;
+        p->gone = xrealloc(p->gone, p->gone_cap * sizeof p->gone[0]);
+    }
+    p->gone[p->gone_len++] = (struct gone_id){kind, id};
 }
 
 /* ---- the end ---- */

@@ -18,10 +18,18 @@
 
 #include "broker/front.h"
 #include "broker/letter.h"
+#include "broker/route.h"
 
 enum {
     LINK_FRAMES_MAX = 8 * 1024 * 1024, /* on their way to one worker, give or take a frame */
     PARCEL_MIN = 1024,
+    GONE_FIRST = 8,
+};
+
+/* An id at the far end that names no producer or consumer there (any more). */
+struct gone_id {
+    enum id_kind kind;
+    uint64_t id;
 };
 
 /* What one turn has for the other end. Freed by who reads it. */
@@ -32,6 +40,9 @@ struct parcel {
     bool pausing;    /* far to near: some producer there wants the socket unread */
     size_t len, cap;
     uint8_t *bytes; /* whole frames */
+    uint64_t opens; /* PRODUCERs and SUBSCRIBEs in it and in all before it; back: handled so far */
+    struct gone_id *gone; /* far to near: after so many of them */
+    uint32_t gone_len, gone_cap;
 };
 
 struct link {
@@ -43,6 +54,7 @@ struct link {
     bool resting;           /* it made the front rest, since the other worker does not keep up */
     bool far_pausing;       /* it is counted in the front's pause set */
     size_t owed_bytes;      /* output that the socket has not taken yet */
+    uint64_t opens;         /* forwarded */
     struct letter close, drained;
     _Atomic bool drained_on_way; /* <drained> is posted and not read */
     /* far end */
@@ -50,6 +62,7 @@ struct link {
     struct parcel *back;
     struct link *next_far; /* far_shard->links_back, when <back> is set */
     bool is_open;
+    uint64_t opens_handled;
     struct letter closed;
     /* both */
     char *peer, *client_version; /* never change */
@@ -63,6 +76,8 @@ struct link {
 
 /* The frame is handled on <at>. */
 void link_forward(struct front *f, struct shard *at, const struct frame *frame);
+/* The same for PRODUCER and SUBSCRIBE: returns how many of these have been forwarded to <at>. */
+uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame);
 /* The front's socket has taken what it was given. */
 void links_drained(struct front *f);
 /* The front goes: what it had elsewhere goes, too. */
@@ -76,6 +91,8 @@ bool link_is_congested(struct link *l);
 /* Some producer there wants the socket unread, or none does any more. */
 void link_set_pausing(struct link *l, bool pausing);
 void link_ask_to_close(struct link *l, const char *why);
+/* Perhaps the id names nothing there any more: then the near end is told, and forgets its way. */
+void link_note_gone(struct link *l, enum id_kind kind, uint64_t id);
 
 /* ---- the shard ---- */
 void links_post(struct shard *s); /* turn end */

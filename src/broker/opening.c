@@ -101,17 +101,18 @@ static void refuse(struct conn *c, const struct opening *o)
     }
 }
 
-static void handle(struct front *f, struct shard *at, const uint8_t *bytes, size_t len)
+static void handle(struct front *f, enum id_kind kind, uint64_t id, struct shard *at,
+                   const uint8_t *bytes, size_t len)
 {
     struct frame frame;
     size_t need;
     const char *why;
     enum frame_status r = frame_parse(bytes, len, len, &frame, &need, &why);
     TG_ASSERT(r == FRAME_OK); /* it was one when it came */
-    if (at == f->conn.shard)
+    bool is_here = at == f->conn.shard;
+    route_set(f, kind, id, at, is_here ? 0 : link_forward_open(f, at, &frame));
+    if (is_here)
         conn_handle_frame(&f->conn, &frame);
-    else
-        link_forward(f, at, &frame);
 }
 
 static void finish(struct opening *o)
@@ -120,8 +121,7 @@ static void finish(struct opening *o)
     if (c) {
         leave(c->front, o);
         if (o->answer.result == PLACE_FOUND) {
-            route_set(c->front, o->kind, o->id, o->answer.at);
-            handle(c->front, o->answer.at, o->frame, o->frame_len);
+            handle(c->front, o->kind, o->id, o->answer.at, o->frame, o->frame_len);
         } else {
             refuse(c, o);
         }
@@ -175,8 +175,7 @@ void opening_begin(struct front *f, enum id_kind kind, uint64_t id, uint64_t req
     struct topic *t = topic_find(s, name->full);
     if (t && t->state == TOPIC_READY && !t->is_unused) {
         topic_name_fini(name);
-        route_set(f, kind, id, s);
-        handle(f, s, frame_start(frame), frame->frame_len);
+        handle(f, kind, id, s, frame_start(frame), frame->frame_len);
         return;
     }
     struct opening *o = xcalloc(1, sizeof *o + frame->frame_len);

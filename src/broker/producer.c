@@ -83,6 +83,7 @@ void producer_close(struct producer *p)
     if (c->last_producer == p)
         c->last_producer = NULL;
     c->in_flight -= p->in_flight;
+    conn_note_gone(c, ID_PRODUCER, p->id);
     p->conn = NULL;
     DL_DELETE(p->topic->producers, p);
     p->topic->producer_count--;

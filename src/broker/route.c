@@ -1,7 +1,7 @@
 /* route.c - see route.h. The table says of each command where it is handled, and by whom.
  *
- * Invariant: an id in front->routes lives, or lived, on that other worker; what is not there is
- * looked for on the front's own. So a broker with one worker has no routes at all. */
+ * Invariant: an id in front->routes lives, or lived a moment ago, on that other worker; what is not
+ * there is looked for on the front's own. So a broker with one worker has no routes at all. */
 #include "broker/route.h"
 
 #include <inttypes.h>
@@ -98,7 +98,7 @@ static void remove_route(struct front *f, struct route *r)
     free(r);
 }
 
-void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at)
+void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at, uint64_t opens)
 {
     struct route *r = find_route(f, kind, id);
     if (at == f->conn.shard) {
@@ -112,6 +112,14 @@ void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at
         HASH_ADD(hh, f->routes, key, sizeof r->key, r);
     }
     r->at = at;
+    r->opens = opens;
+}
+
+void route_forget(struct front *f, enum id_kind kind, uint64_t id, struct shard *at, uint64_t opens)
+{
+    struct route *r = find_route(f, kind, id);
+    if (r && r->at == at && r->opens <= opens)
+        remove_route(f, r);
 }
 
 void routes_free(struct front *f)

@@ -6,10 +6,7 @@
 
 #include "broker/front.h"
 
-enum id_kind { ID_PRODUCER, ID_CONSUMER };
-
-/* A client's ids of producers and consumers are two series. What lives on the front's own worker
- * has no route. */
+/* What lives on the front's own worker has no route. */
 struct route_key {
     uint64_t id;
     uint64_t kind;
@@ -18,13 +15,18 @@ struct route {
     UT_hash_handle hh; /* front->routes */
     struct route_key key;
     struct shard *at;
+    uint64_t opens; /* how many PRODUCERs and SUBSCRIBEs had gone there with its own */
 };
 
 /* Handles the frame here or sends it on its way. */
 void route_frame(struct front *f, const struct frame *frame);
 
-/* From now on <id> lives at <at>; the front's own worker: no route. */
-void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at);
+/* From now on <id> lives at <at>, by the PRODUCER or SUBSCRIBE of number <opens> that went there;
+ * the front's own worker: no route. */
+void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at, uint64_t opens);
+/* After <opens> of them there was no such id there: its route goes, unless it was opened since. */
+void route_forget(struct front *f, enum id_kind kind, uint64_t id, struct shard *at,
+                  uint64_t opens);
 void routes_free(struct front *f);
 
 /* What is handled on the worker of this conn: for conn.c. NULL: no client may send it. */
