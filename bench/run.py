@@ -22,6 +22,7 @@ import rows_speed  # noqa: F401 pylint: disable=unused-import
 import rows_limits  # noqa: F401 pylint: disable=unused-import
 import rows_rest  # noqa: F401 pylint: disable=unused-import
 import rows_http  # noqa: F401 pylint: disable=unused-import
+import rows_waiting  # noqa: F401 pylint: disable=unused-import
 
 
 def parse_args():
