@@ -317,7 +317,11 @@ void front_accept(struct shard *s, struct stream *stream)
 
 static void on_arrived(void *ctx, struct stream *stream)
 {
-    front_accept(ctx, stream);
+    struct shard *s = ctx;
+    if (stream)
+        front_accept(s, stream);
+    else
+        atomic_fetch_sub_explicit(&s->placed_connections, 1, memory_order_relaxed);
 }
 
 void front_place(struct shard *s, struct stream *stream)

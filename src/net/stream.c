@@ -255,11 +255,9 @@ static void transfer_deliver(struct mail *m, struct worker *w)
 {
     struct transfer *t = (struct transfer *)m;
     struct stream *s = stream_adopt(w, t->fd, &t->peer);
-    if (s != NULL) {
-        t->on_arrived(t->ctx, s);
-        if (s->ops == NULL)
-            stream_close(s, "not taken");
-    }
+    t->on_arrived(t->ctx, s);
+    if (s != NULL && s->ops == NULL)
+        stream_close(s, "not taken");
     free(t);
 }
 

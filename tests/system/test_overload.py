@@ -185,7 +185,8 @@ def test_a_reconnect_storm_of_a_thousand_clients(overloaded, topics):
         assert stored == rounds * storm.count
         harness.wait_for(lambda: open_files(broker) < files - storm.count / 2 or open_files(broker) < 200, 10,
                          "the descriptors back")
-        assert broker.memory_bytes() < settled + 16 * MIB
+        if harness.VARIANT == "release":  # sanitizers keep what was freed for a while
+            assert broker.memory_bytes() < settled + 16 * MIB
 
 
 # ---- who sends more than he may ----
