@@ -49,7 +49,8 @@ void listener_close(struct listener *l);
 
 /* In listener_accept, instead of stream_set_ops: the connection goes to worker <to>, where
  * on_arrived(ctx, its new stream) is called with the duties of listener_accept; <s> is gone. (NULL:
- * that worker could not take it, and the connection is closed.) On an error (TG_EBUSY: the box is full) <s> is still the caller's. */
+ * that worker could not take it, and the connection is closed.) On an error (TG_EBUSY: the box is
+ * full) <s> is still the caller's. */
 TG_MUSTCHECK enum tg_err stream_move(struct stream *s, struct worker *to,
                                      void (*on_arrived)(void *ctx, struct stream *s), void *ctx);
 
