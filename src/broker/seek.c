@@ -23,6 +23,10 @@ void subscription_skip(struct subscription *s, uint64_t n, subscription_done don
 {
     struct cursor *c = &s->cursor;
     uint64_t end = s->topic->durable_end;
+    if (s->state != SUB_READY) { /* or its row would come back after it was deleted */
+        done(ctx, NULL, TG_ENOENT);
+        return;
+    }
     while (n > 0 && c->next < end) { /* up to the next range that is acknowledged already */
         uint64_t stop = c->ranges > 0 ? c->range[0].first : end;
         uint64_t step = stop - c->next < n ? stop - c->next : n;
