@@ -81,6 +81,7 @@ void place_free(struct place *p)
     HASH_DEL(r->places, p);
     DL_DELETE2(p->ns->places, p, ns_prev, ns_next);
     p->ns->topic_count--;
+    ns_free_if_gone(p->ns);
     while (p->waiting) {
         struct place_waiting *w = p->waiting;
         LL_DELETE(p->waiting, w);

@@ -110,8 +110,8 @@ static void in_force(struct visit *v)
 
 void place_apply_policies(struct place *p)
 {
-    if (!p->topic)
-        return; /* it gets them when it is made */
+    if (!p->topic || p->state == PLACE_ENDING)
+        return; /* it gets them when it is made; or has ended, on its worker */
     struct new_rate *n = xcalloc(1, sizeof *n);
     n->rate = place_rate(p);
     place_visit(p, &n->visit, put_in_force, in_force);

@@ -154,8 +154,10 @@ static void ns_free(struct ns *n)
 
 static void abandon(struct change *c)
 {
-    if (c->leaving != NULL)
-        ns_free(c->leaving);
+    if (c->leaving != NULL) {
+        c->leaving->is_gone = true;
+        ns_free_if_gone(c->leaving);
+    }
     if (c->leaving_partitioned != NULL)
         partitioned_free(c->leaving_partitioned);
     c->done(c->ctx, TG_ECLOSED);
@@ -472,23 +474,33 @@ void registry_create_ns(struct registry *r, const char *name, json_t *doc, regis
     change_submit(change_new(r, ns_begin_create, xstrdup(name), doc, done, ctx));
 }
 
+void ns_free_if_gone(struct ns *n)
+{
+    if (n->is_gone && n->topic_count == 0)
+        ns_free(n);
+}
+
 static void ns_deleted(struct change *c, enum tg_err e)
 {
     struct ns *n = c->leaving;
     c->leaving = NULL;
     if (e == TG_OK) {
         n->tenant->namespaces--;
-        ns_free(n);
+        n->tenant = NULL; /* it may go, too */
+        n->is_gone = true;
+        ns_free_if_gone(n);
     } else {
         HASH_ADD_KEYPTR(hh, c->registry->namespaces, n->name, strlen(n->name), n);
     }
     change_end(c, e);
 }
 
+/* What is ENDING is no topic any more, for whoever deleted it. */
 static bool ns_is_empty(struct registry *r, const struct ns *n)
 {
-    if (n->topic_count > 0)
-        return false;
+    for (const struct place *p = n->places; p != NULL; p = p->ns_next)
+        if (p->state != PLACE_ENDING)
+            return false;
     for (struct partitioned *p = r->partitioned; p != NULL; p = p->hh.next)
         if (p->ns == n)
             return false;

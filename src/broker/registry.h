@@ -48,6 +48,7 @@ struct ns {
     struct broker_quota *quota;       /* which that is a limit of */
     struct place *places;             /* list of its topics, see place.h */
     uint32_t topic_count;             /* also of those being made or deleted */
+    bool is_gone; /* deleted, in no map: freed with the last place that is ENDING */
     UT_hash_handle hh;
 };
 

@@ -90,6 +90,8 @@ struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, 
                                              int partitions, json_t *properties,
                                              const struct rate_policy *publish_rate);
 void partitioned_free(struct partitioned *p);
+/* When it has been deleted and has no places any more. */
+void ns_free_if_gone(struct ns *n);
 
 /* {"policies":{...},"publishRate":{...},"publishQuota":{...}} */
 json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
