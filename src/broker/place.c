@@ -245,8 +245,9 @@ enum tg_err place_restore(struct registry *r, const struct topic_name *n, const 
     if (!ns || !json_is_integer(json_object_get(row, "ledger")))
         return TG_ECORRUPT;
     if (rate && rate_policy_from_json(&policy, rate, &why) != TG_OK) {
-        log_warn("topic %s: publishRate in its row: %s", n->full, why);
+        log_error("topic %s: publishRate in its row: %s", n->full, why);
         free(why);
+        return TG_ECORRUPT;
     }
     struct place *p = place_new(r, n, ns, PLACE_READY);
     p->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));

@@ -1,4 +1,5 @@
 """The administration of limits of many topics at once: kept, shown, given to every topic."""
+import json
 import sqlite3
 
 import harness
@@ -174,3 +175,22 @@ def test_a_stored_dynamic_value_that_is_not_allowed_stops_the_start(broker):
     broker.start()
     assert broker.ok("GET", CONFIG + "/values") == {}
     assert "ofAnotherVersion" in broker.log_tail()
+
+
+@pytest.mark.parametrize("key, field", [("namespace/public/default", "publishRate"),
+                                        ("namespace/public/default", "publishQuota"),
+                                        ("partitioned/public/default/parts", "publishRate"),
+                                        ("topic/public/default/t", "publishRate")])
+def test_a_stored_policy_that_can_not_be_read_stops_the_start(broker, key, field):
+    """Going on without it would be going on without a limit."""
+    broker.ok("PUT", "/persistent/public/default/t")
+    broker.ok("PUT", "/persistent/public/default/parts/partitions", 1)
+    assert broker.stop() == 0
+    with sqlite3.connect(broker.data_dir / "meta.db") as db:
+        row = json.loads(db.execute("select value from kv where key = ?", (key,)).fetchone()[0])
+        row[field] = {"publishThrottlingRateInMsg": "many"}
+        db.execute("update kv set value = ? where key = ?", (json.dumps(row), key))
+    db.close()
+    broker.spawn()
+    assert broker.process.wait(harness.START_S) != 0
+    assert field in broker.log_tail() and "many" in broker.log_tail()
