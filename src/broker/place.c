@@ -346,13 +346,15 @@ static void forget(struct visit *v)
     struct deletion *d = (struct deletion *)v;
     struct place *p = d->place;
     bool lost = v->lost;
-    free(d);
-    if (lost)
-        return; /* the broker's end frees what is left */
     struct registry *r = p->shard->broker->registry;
     struct place_waiting *w = p->waiting;
-    struct topic_name name = p->name;
+    free(d);
     p->waiting = NULL;
+    if (lost) { /* the broker's end frees what is left */
+        tell(w, NULL, TG_ECLOSED);
+        return;
+    }
+    struct topic_name name = p->name;
     p->name = (struct topic_name){0};
     place_free(p);
     make_anew(r, &name, w);

@@ -115,6 +115,7 @@ struct visit {
 void place_visit(struct place *p, struct visit *v, void (*there)(struct visit *v, struct topic *t),
                  void (*back)(struct visit *v));
 void visit_back(struct visit *v); /* on the topic's worker */
+void visit_lost(struct visit *v); /* the workers have ended before it; main thread */
 
 /* ---- private to registry.c ---- */
 void place_free(struct place *p);

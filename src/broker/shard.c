@@ -188,5 +188,6 @@ bool shard_settle(struct shard *s)
 {
     bool more = ms_port_finish(s->meta);
     more = ls_port_finish_reads(s->log) || more;
+    more = topics_abandon_endings(s) || more;
     return letters_drop(s) || more;
 }

@@ -212,6 +212,20 @@ bool topic_end_if_drained(struct topic *t)
     return true;
 }
 
+bool topics_abandon_endings(struct shard *s)
+{
+    bool any = false;
+    for (struct topic *t = s->topics; t; t = t->hh.next) {
+        struct visit *told = t->ending;
+        if (!told)
+            continue;
+        any = true;
+        t->ending = NULL;
+        visit_lost(told);
+    }
+    return any;
+}
+
 static void forget_dirty(struct topic *t)
 {
     if (!t->is_dirty)

@@ -108,6 +108,9 @@ void topic_end(struct topic *t, struct visit *told);
 bool topic_end_if_drained(struct topic *t);
 /* Its claim is gone: a topic that was to end may end. */
 void topic_claim_released(struct topic *t);
+/* The workers have ended: topics that still wait to end will not. False: there was none. Main
+ * thread. */
+bool topics_abandon_endings(struct shard *s);
 /* Puts the limit in force, for those who wait too. */
 void topic_set_limit(struct topic *t, const struct rate_choice *rate);
 

@@ -12,12 +12,16 @@ static void on_return(struct letter *l, struct shard *at)
     v->back(v);
 }
 
-static void on_lost(struct letter *l)
+void visit_lost(struct visit *v)
 {
-    struct visit *v = (struct visit *)l;
     v->lost = true;
     v->err = TG_ECLOSED;
     v->back(v);
+}
+
+static void on_lost(struct letter *l)
+{
+    visit_lost((struct visit *)l);
 }
 
 void visit_back(struct visit *v)
