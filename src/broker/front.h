@@ -18,6 +18,7 @@ struct front {
     int64_t resumed_ns;       /* when its socket was last read again after a pause */
     struct link **links;      /* by worker; NULL until the first */
     struct route *routes;     /* ids that live on other workers (route.h) */
+    uint32_t far[2];          /* so many of them are producers, consumers: by id_kind */
     struct route *last_route; /* the last one looked up: SENDs come in runs */
     struct opening *openings; /* PRODUCERs and SUBSCRIBEs whose topic is being found */
     uint32_t opening_producers, opening_consumers;

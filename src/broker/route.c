@@ -95,6 +95,7 @@ static void remove_route(struct front *f, struct route *r)
     if (f->last_route == r)
         f->last_route = NULL;
     HASH_DEL(f->routes, r);
+    f->far[r->key.kind]--;
     free(r);
 }
 
@@ -110,6 +111,7 @@ void route_set(struct front *f, enum id_kind kind, uint64_t id, struct shard *at
         r = xcalloc(1, sizeof *r);
         r->key = (struct route_key){.id = id, .kind = kind};
         HASH_ADD(hh, f->routes, key, sizeof r->key, r);
+        f->far[kind]++;
     }
     r->at = at;
     r->opens = opens;
@@ -254,7 +256,7 @@ static bool may_open(struct front *f, const struct opens *o, const struct topic_
 {
     struct conn *c = &f->conn;
     const char *what = o->kind == ID_PRODUCER ? "Producer" : "Consumer";
-    int64_t there = (int64_t)o->there + HASH_COUNT(f->routes);
+    int64_t there = (int64_t)o->there + f->far[o->kind];
     if (opening_exists(f, o->kind, o->id))
         conn_send_error(c, o->request_id, E(ServiceNotReady),
                         "%s is already present on the connection", what);
