@@ -50,15 +50,22 @@ static void spend(struct claim *c, uint64_t msgs, uint64_t bytes)
     c->used_once = c->once;
 }
 
+struct quota *claim_binding(const struct claim *c)
+{
+    struct quota *at = claim_waits_at(c);
+    if (c->state != CLAIM_ASKED)
+        return NULL;
+    return at ? at : c->lacking;
+}
+
 struct quota *claim_lacking(const struct claim *c, struct quota *chain, struct quota_worker *w,
                             uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
     if (c && covers(c, msgs, bytes))
         return NULL;
-    if (!c || c->state != CLAIM_ASKED)
-        return quota_lacking(chain, w, msgs, bytes, now_ns);
-    struct quota *at = claim_waits_at(c);
-    return at ? at : c->lacking;
+    if (c && c->state == CLAIM_ASKED)
+        return claim_binding(c);
+    return quota_lacking(chain, w, msgs, bytes, now_ns);
 }
 
 void claim_charge(struct claim *c, struct quota *chain, struct quota_worker *w, uint64_t msgs,

@@ -136,6 +136,9 @@ void claim_charge(struct claim *c, struct quota *chain, struct quota_worker *w, 
  * claim_lacking said. No-op while ASKED. */
 void claim_ask(struct claim *c, struct quota *lacking, struct claim_amount head,
                struct claim_amount demand);
+/* The quota that keeps the topic waiting: where it stands in line, else the one that refused. NULL
+ * unless ASKED. */
+struct quota *claim_binding(const struct claim *c);
 /* No more than the head frame, or what the scopes of the topic's own path have: tokens that the
  * topic could not use are better left to others. */
 struct claim_amount claim_bound_demand(const struct path *own, struct claim_amount head,

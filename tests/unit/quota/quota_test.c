@@ -1,0 +1,203 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mono.h"
+#include "quota/quota.h"
+
+/* Two workers; a namespace in a tenant in a broker. */
+struct tree {
+    struct quota broker, tenant, ns;
+    struct quota_worker w[2];
+};
+
+static void tree_init(struct tree *t)
+{
+    *t = (struct tree){.w = {{.index = 0}, {.index = 1}}};
+    quota_init(&t->broker, SCOPE_BROKER, "broker", NULL, 1, 2);
+    quota_init(&t->tenant, SCOPE_TENANT, "t", &t->broker, 1, 2);
+    quota_init(&t->ns, SCOPE_NAMESPACE, "t/n", &t->tenant, 1, 2);
+}
+
+static void tree_fini(struct tree *t)
+{
+    quota_fini(&t->ns);
+    quota_fini(&t->tenant);
+    quota_fini(&t->broker);
+}
+
+/* With all of its burst, a second's worth. */
+static bool set(struct quota *q, int64_t msgs, int64_t bytes, int64_t now_ns)
+{
+    struct tg_limit_spec spec = {.msgs.rate = msgs, .bytes.rate = bytes};
+    return quota_set_limit(q, &spec, LIMIT_FROM_NAMESPACE, 100, now_ns);
+}
+
+static bool admit(struct tree *t, int worker, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    if (quota_lacking(&t->ns, &t->w[worker], msgs, bytes, now_ns))
+        return false;
+    quota_charge(&t->ns, &t->w[worker], msgs, bytes, now_ns);
+    return true;
+}
+
+static void end_turns(struct tree *t, int64_t now_ns)
+{
+    quota_leases_return(&t->w[0], now_ns);
+    quota_leases_return(&t->w[1], now_ns);
+}
+
+static void test_without_limits_everything_passes_and_nothing_is_leased(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    assert_int_equal(quota_chain_length(&t.ns), 3);
+    assert_false(quota_is_set(&t.ns));
+    assert_true(admit(&t, 0, 1000000, 1000000000, 0));
+    assert_null(t.w[0].used);
+    assert_null(quota_lacking(NULL, &t.w[0], 1, 1, 0)); /* a topic without quotas */
+    quota_charge(NULL, &t.w[0], 1, 1, 0);
+    tree_fini(&t);
+}
+
+static void test_a_frame_is_charged_to_every_quota(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.broker, 100, 0, 0);
+    set(&t.ns, 50, 5000, 0);
+    assert_true(admit(&t, 0, 3, 100, 0));
+    assert_true(admit(&t, 1, 4, 100, 0));
+    end_turns(&t, 0);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.broker.limit, 0), 93);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 43);
+    assert_int_equal(tg_shared_limit_balance_bytes(&t.ns.limit, 0), 4800);
+    assert_null(t.w[0].used);
+    tree_fini(&t);
+}
+
+static void test_the_narrowest_that_lacks_tokens_is_named_and_none_is_charged(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.broker, 100, 0, 0);
+    set(&t.tenant, 1, 0, 0);
+    set(&t.ns, 50, 0, 0);
+    assert_true(admit(&t, 0, 1, 1, 0));
+    end_turns(&t, 0);
+    assert_ptr_equal(quota_lacking(&t.ns, &t.w[1], 1, 1, 0), &t.tenant);
+    /* At once, not only at the turn's end: the home is asked next. */
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 49);
+    set(&t.ns, 0, 0, 0);
+    set(&t.ns, 1, 0, 0);
+    assert_null(quota_lacking(&t.tenant, &t.w[1], 1, 1, MONO_S)); /* time has brought some */
+    tree_fini(&t);
+}
+
+static void test_a_binding_quota_gives_workers_nothing(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.broker, 100, 0, 0);
+    tg_shared_limit_set_binding(&t.broker.limit, true);
+    assert_ptr_equal(quota_lacking(&t.ns, &t.w[0], 1, 1, 0), &t.broker);
+    tg_shared_limit_set_binding(&t.broker.limit, false);
+    assert_true(admit(&t, 0, 1, 1, 0));
+    end_turns(&t, 0);
+    tree_fini(&t);
+}
+
+static void test_what_is_leased_ahead_comes_back_at_the_turns_end(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.ns, 1000000, 0, 0);
+    assert_true(admit(&t, 0, 1, 1, 0));
+    assert_true(tg_shared_limit_balance_msgs(&t.ns.limit, 0) < 999999);
+    end_turns(&t, 0);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 999999);
+    tree_fini(&t);
+}
+
+static void test_each_change_is_counted(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    assert_int_equal(quota_changes(&t.ns), 0);
+    assert_true(set(&t.ns, 10, 0, 0));
+    assert_false(set(&t.ns, 10, 0, 0));
+    assert_true(set(&t.ns, 20, 0, 0));
+    assert_true(set(&t.ns, 0, 0, 0));
+    assert_int_equal(quota_changes(&t.ns), 3);
+    assert_false(quota_is_set(&t.ns));
+    tree_fini(&t);
+}
+
+/* The control worker may do so at any time. */
+static void test_a_limit_set_or_removed_between_asking_and_charging(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    assert_null(quota_lacking(&t.ns, &t.w[0], 5, 5, 0));
+    set(&t.ns, 10, 0, 0);
+    quota_charge(&t.ns, &t.w[0], 5, 5, 0); /* counts as admitted before */
+    end_turns(&t, 0);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 10);
+    assert_true(admit(&t, 0, 1, 1, 0));
+    end_turns(&t, 0);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 9);
+
+    assert_null(quota_lacking(&t.ns, &t.w[0], 5, 5, 0));
+    set(&t.ns, 0, 0, 0);
+    quota_charge(&t.ns, &t.w[0], 5, 5, 0);
+    end_turns(&t, 0);
+    set(&t.ns, 10, 0, 0);
+    assert_true(admit(&t, 0, 1, 1, 0));
+    end_turns(&t, 0);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 9);
+    tree_fini(&t);
+}
+
+static void test_rates_are_summed_over_the_workers(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.ns, 1000000, 100000000, 0);
+    for (int64_t now_ns = 0; now_ns < 10 * MONO_S; now_ns += 10 * MONO_MS) {
+        assert_true(admit(&t, 0, 1, 100, now_ns));
+        quota_count(&t.ns, &t.w[1], 2, 200, now_ns); /* paid for by credit */
+        end_turns(&t, now_ns);
+    }
+    struct quota_rates r = quota_rates(&t.ns, 10 * MONO_S);
+    assert_true(r.msgs > 295 && r.msgs < 305);
+    assert_true(r.bytes > 29500 && r.bytes < 30500);
+    assert_true(quota_rates(&t.ns, 30 * MONO_S).msgs < 1);
+    assert_true(quota_rates(&t.broker, 10 * MONO_S).msgs == 0); /* no limit, no meter */
+    tree_fini(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_limits_everything_passes_and_nothing_is_leased),
+        cmocka_unit_test(test_a_frame_is_charged_to_every_quota),
+        cmocka_unit_test(test_the_narrowest_that_lacks_tokens_is_named_and_none_is_charged),
+        cmocka_unit_test(test_a_binding_quota_gives_workers_nothing),
+        cmocka_unit_test(test_what_is_leased_ahead_comes_back_at_the_turns_end),
+        cmocka_unit_test(test_each_change_is_counted),
+        cmocka_unit_test(test_a_limit_set_or_removed_between_asking_and_charging),
+        cmocka_unit_test(test_rates_are_summed_over_the_workers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
