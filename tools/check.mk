@@ -72,10 +72,10 @@ tsan: ## unit and simulation tests and a part of the system tests with the threa
 	$(Q)CI= $(SUBMAKE) $(JOBS) V=tsan build/tsan/tidegate tests
 	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 tsan-parts
 tsan-parts: check-unit check-sim check-system-tsan
-tsan-unit: ## unit and simulation tests with the thread sanitizer
+tsan-unit: ## unit tests with the thread sanitizer (simulations have one thread)
 	$(Q)tools/setup build test
 	$(Q)CI= $(SUBMAKE) $(JOBS) V=tsan tests
-	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 check-unit check-sim
+	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 check-unit
 check-system-tsan: $(B)/tidegate $(B)/fault.so
 	$(Q)$(PYTEST) tests/system -m 'not slow' $(TESTS)
 
