@@ -6,6 +6,7 @@
  * fails. */
 #include "broker/registry.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,21 @@ void change_end(struct change *c, enum tg_err e)
     arm_pump(r);
 }
 
+void change_in_steps(struct change *c, bool (*step)(struct change *c))
+{
+    struct registry *r = c->registry;
+    r->step = step;
+    if (step(c))
+        timer_arm(r->shard->worker, &r->step_timer, shard_now_ns(r->shard)); /* next turn */
+}
+
+static void on_step(struct timer *t, int64_t now_ns)
+{
+    struct registry *r = (struct registry *)((char *)t - offsetof(struct registry, step_timer));
+    (void)now_ns;
+    change_in_steps(r->current, r->step);
+}
+
 static void on_stored(void *ctx, enum tg_err e, int64_t version, const char *value, size_t len)
 {
     (void)version, (void)value, (void)len;
@@ -125,7 +141,7 @@ struct registry *registry_new(struct shard *control)
     r->settings = *control->broker->settings;
     r->dynamic = json_object();
     timer_init(&r->pump, pump);
-    round_init(r);
+    timer_init(&r->step_timer, on_step);
     return r;
 }
 

@@ -3,7 +3,6 @@
  * Invariant: a change ends when every topic has been given what it changes. Topics are given it
  * some per turn, so that nobody's messages wait for it; one that is made meanwhile has it from the
  * start. There is one such round at a time, as there is one change. */
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,28 +20,18 @@ static struct place *next_place(const struct registry *r, const struct place *p)
     return r->round.ns != NULL ? p->ns_next : p->hh.next;
 }
 
-static void apply_some(struct registry *r)
+static bool apply_some(struct change *c)
 {
+    struct registry *r = c->registry;
     for (int i = 0; i < APPLIED_PER_TURN && r->round.at != NULL; i++) {
         struct place *p = r->round.at;
         r->round.at = next_place(r, p);
         place_apply_policies(p);
     }
     if (r->round.at != NULL)
-        timer_arm(r->shard->worker, &r->round.timer, shard_now_ns(r->shard)); /* next turn */
-    else
-        change_end(r->current, TG_OK);
-}
-
-static void on_turn(struct timer *t, int64_t now_ns)
-{
-    (void)now_ns;
-    apply_some((struct registry *)((char *)t - offsetof(struct registry, round.timer)));
-}
-
-void round_init(struct registry *r)
-{
-    timer_init(&r->round.timer, on_turn);
+        return true;
+    change_end(c, TG_OK);
+    return false;
 }
 
 void round_skip(struct registry *r, const struct place *p)
@@ -56,7 +45,7 @@ void change_apply_to_all(struct change *c, struct ns *ns)
     struct registry *r = c->registry;
     r->round.ns = ns;
     r->round.at = ns != NULL ? ns->places : r->places;
-    apply_some(r);
+    change_in_steps(c, apply_some);
 }
 
 /* ---- a namespace's publish rate ---- */

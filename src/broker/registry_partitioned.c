@@ -10,7 +10,12 @@
 #include "broker/registry_priv.h"
 #include "broker/topic.h"
 
-enum { SCHEME_LEN = sizeof "persistent://" - 1 };
+enum {
+    SCHEME_LEN = sizeof "persistent://" - 1,
+    /* Partitions: what a turn does with them takes some 500 us. */
+    MADE_PER_TURN = 50,
+    SEEN_PER_TURN = 200,
+};
 
 char *partitioned_key(const char *full_name)
 {
@@ -75,17 +80,27 @@ static void on_partition_made(void *ctx, struct place *p, enum tg_err e)
     one_ended(ctx, e);
 }
 
-static void make_partitions(struct change *c, const char *full_name, int from, int to)
+static bool make_some(struct change *c)
 {
-    c->pending = 1; /* this loop, so that it can't end under it */
-    for (int i = from; i < to; i++) {
-        struct topic_name n;
-        partition_name(&n, full_name, i);
+    for (int n = 0; n < MADE_PER_TURN && c->next_one < c->end; n++) {
+        struct topic_name name;
+        partition_name(&name, c->topic.full, c->next_one++);
         c->pending++;
-        place_create(c->registry, &n, NULL, NULL, on_partition_made, c);
-        topic_name_fini(&n);
+        place_create(c->registry, &name, NULL, NULL, on_partition_made, c);
+        topic_name_fini(&name);
     }
+    if (c->next_one < c->end)
+        return true;
     one_ended(c, TG_OK);
+    return false;
+}
+
+static void make_partitions(struct change *c, int from, int to)
+{
+    c->pending = 1; /* the steps, so that it can't end before */
+    c->next_one = from;
+    c->end = to;
+    change_in_steps(c, make_some);
 }
 
 /* Room for "-partition-" and the digits of any partition. */
@@ -110,7 +125,7 @@ static void partitioned_created(struct change *c, enum tg_err e)
         return;
     }
     registry_add_partitioned(c->registry, ns, c->topic.full, c->partitions, c->doc, &c->policy);
-    make_partitions(c, c->topic.full, 0, c->partitions);
+    make_partitions(c, 0, c->partitions);
 }
 
 static void partitioned_begin_create(struct change *c)
@@ -162,7 +177,7 @@ static void partitioned_grown(struct change *c, enum tg_err e)
     }
     int from = p->partitions;
     p->partitions = c->partitions;
-    make_partitions(c, p->name, from, c->partitions);
+    make_partitions(c, from, c->partitions);
 }
 
 static void partitioned_begin_grow(struct change *c)
@@ -240,6 +255,22 @@ static struct place *partition_of(struct registry *r, const struct partitioned *
     return place;
 }
 
+static bool delete_some(struct change *c)
+{
+    struct partitioned *p = c->leaving_partitioned;
+    for (int n = 0; n < MADE_PER_TURN && c->next_one < p->partitions; n++) {
+        struct place *place = partition_of(c->registry, p, c->next_one++);
+        if (place == NULL)
+            continue;
+        c->pending++;
+        place_delete(place, c->force, on_partition_deleted, c);
+    }
+    if (c->next_one < p->partitions)
+        return true;
+    partition_gone(c, TG_OK);
+    return false;
+}
+
 static void delete_partitions(struct change *c)
 {
     struct registry *r = c->registry;
@@ -247,14 +278,8 @@ static void delete_partitions(struct change *c)
     HASH_DEL(r->partitioned, p);
     c->leaving_partitioned = p;
     c->pending = 1;
-    for (int i = 0; i < p->partitions; i++) {
-        struct place *place = partition_of(r, p, i);
-        if (place == NULL)
-            continue;
-        c->pending++;
-        place_delete(place, c->force, on_partition_deleted, c);
-    }
-    partition_gone(c, TG_OK);
+    c->next_one = 0;
+    change_in_steps(c, delete_some);
 }
 
 /* Without force: all partitions are asked first, or some would be deleted before one is found in
@@ -290,11 +315,11 @@ static void look_back(struct visit *v)
     looked(c, e);
 }
 
-static void look_for_users(struct change *c, const struct partitioned *p)
+static bool look_at_some(struct change *c)
 {
-    c->pending = 1;
-    for (int i = 0; i < p->partitions; i++) {
-        struct place *place = partition_of(c->registry, p, i);
+    const struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    for (int n = 0; n < SEEN_PER_TURN && c->next_one < p->partitions; n++) {
+        struct place *place = partition_of(c->registry, p, c->next_one++);
         if (place == NULL || place->state != PLACE_READY)
             continue;
         struct look *l = xcalloc(1, sizeof *l);
@@ -302,7 +327,16 @@ static void look_for_users(struct change *c, const struct partitioned *p)
         c->pending++;
         place_visit(place, &l->visit, look_there, look_back);
     }
+    if (c->next_one < p->partitions)
+        return true;
     looked(c, TG_OK);
+    return false;
+}
+
+static void look_for_users(struct change *c)
+{
+    c->pending = 1;
+    change_in_steps(c, look_at_some);
 }
 
 static void partitioned_begin_delete(struct change *c)
@@ -314,7 +348,7 @@ static void partitioned_begin_delete(struct change *c)
     else if (c->force)
         delete_partitions(c);
     else
-        look_for_users(c, p);
+        look_for_users(c);
 }
 
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
@@ -327,18 +361,28 @@ void registry_delete_partitioned(struct registry *r, const struct topic_name *n,
 
 /* ---- policy and properties ---- */
 
+static bool apply_to_some(struct change *c)
+{
+    const struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    for (int n = 0; n < SEEN_PER_TURN && c->next_one < p->partitions; n++) {
+        struct place *place = partition_of(c->registry, p, c->next_one++);
+        if (place != NULL)
+            place_apply_policies(place);
+    }
+    if (c->next_one < p->partitions)
+        return true;
+    change_end(c, TG_OK);
+    return false;
+}
+
 static void partitioned_rate_stored(struct change *c, enum tg_err e)
 {
-    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
-    if (e == TG_OK) {
-        p->publish_rate = c->policy;
-        for (int i = 0; i < p->partitions; i++) {
-            struct place *place = partition_of(c->registry, p, i);
-            if (place != NULL)
-                place_apply_policies(place);
-        }
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
     }
-    change_end(c, e);
+    registry_partitioned(c->registry, c->topic.full)->publish_rate = c->policy;
+    change_in_steps(c, apply_to_some);
 }
 
 static void partitioned_begin_set_rate(struct change *c)

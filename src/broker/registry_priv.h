@@ -29,6 +29,7 @@ struct change {
     int partitions;
     bool is_new, force;
     /* while it runs */
+    int next_one, end; /* partitions still to be seen to */
     int pending;
     enum tg_err first_error;
     struct ns *leaving; /* out of its map until its row is gone */
@@ -48,9 +49,10 @@ struct registry {
     struct change *head, *tail; /* waiting */
     struct change *current;     /* being carried out */
     uint32_t waiting;
-    struct load *load; /* while registry_load runs */
-    struct {           /* registry_limits.c: topics are being given what a change says */
-        struct timer timer;
+    struct load *load;              /* while registry_load runs */
+    bool (*step)(struct change *c); /* the current change's: change_in_steps */
+    struct timer step_timer;
+    struct {              /* registry_limits.c: topics are being given what a change says */
         struct ns *ns;    /* its topics; NULL: all */
         struct place *at; /* the next one */
     } round;
@@ -58,7 +60,6 @@ struct registry {
 
 /* ---- limits of many topics (registry_limits.c) ---- */
 
-void round_init(struct registry *r);
 /* <p> goes: no round may stand at it. */
 void round_skip(struct registry *r, const struct place *p);
 /* The last step of a change: puts in force what applies to each topic of <ns> (NULL: of the broker)
@@ -76,6 +77,9 @@ struct change *change_new(struct registry *r, void (*begin)(struct change *c), c
                           json_t *doc, registry_done done, void *ctx);
 void change_submit(struct change *c);
 void change_end(struct change *c, enum tg_err e);
+/* Carries it out in steps, one a turn, so that nobody's messages wait. <step> says whether there is
+ * more; what waits for it ends the change. */
+void change_in_steps(struct change *c, bool (*step)(struct change *c));
 /* Writes or deletes a row; c->stored follows. <row> is taken. */
 void change_put_row(struct change *c, const char *key, json_t *row, int64_t expected,
                     void (*stored)(struct change *c, enum tg_err e));
