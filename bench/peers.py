@@ -126,7 +126,8 @@ def verdict(ratio, goal):
 
 
 def table(results, memory):
-    lines = ["One operation is one decision, and its charge; a turn is 1024 of them, then ours returns its leases."]
+    lines = ["One operation is one decision and its charge. Ours returns its leases when the clock has moved: every",
+             "4096 operations where it is read each time, every millisecond where it is cached."]
     lines += [f"  {name:<12} {what}" for name, (_, _, what) in VARIANTS.items()]
     rows = []
     for row, what in ROWS.items():

@@ -12,8 +12,9 @@
  *              thread: each thread walks its own part of them
  *
  * Clocks: "nano" reads the clock at each operation; "cached" is a word that a thread of its own
- * writes each millisecond. A turn is TURN operations; at its end leases are returned, as a worker
- * does at the end of its loop's turn. Rates are such that no bucket fills up during a run. */
+ * writes each millisecond. All look every TURN operations whether to stop. Then, when the clock has
+ * moved, leases are returned, as a worker does at the end of its loop's turn: with "nano" each
+ * time, with "cached" each millisecond. Rates are such that no bucket fills up during a run. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 #include "base/mono.h"
 #include "limiter/shared_limit.h"
 
-enum { TURN = 1024, BUCKETS = 1 << 20, BYTES = 16, LIMITS = 3, THREADS_MAX = 1000 };
+enum { TURN = 4096, BUCKETS = 1 << 20, BYTES = 16, LIMITS = 3, THREADS_MAX = 1000 };
 
 #define RATE           INT64_C(10000000000)
 #define THROTTLED_RATE INT64_C(1000000)
@@ -78,6 +79,7 @@ struct thread {
     struct tg_limit_lease path[LIMITS];
     struct tg_bucket *mine;
     uint64_t mine_count, random;
+    int64_t turn_ns; /* when leases were last returned */
     uint64_t ops, admitted;
     int64_t begin_ns, end_ns, cpu_ns;
 };
@@ -90,10 +92,18 @@ static inline void barrier(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/* ---- the loops: one turn; <now> is inlined ---- */
+/* ---- the loops, TURN operations each; <now> is inlined ---- */
 
 #define INLINE static inline __attribute__((always_inline))
 typedef int64_t clock_fn(void);
+
+INLINE bool turn_is_over(struct thread *t, int64_t now_ns)
+{
+    if (t->turn_ns == now_ns)
+        return false;
+    t->turn_ns = now_ns;
+    return true;
+}
 
 INLINE void hot_turn(struct thread *t, clock_fn *now)
 {
@@ -104,7 +114,8 @@ INLINE void hot_turn(struct thread *t, clock_fn *now)
         barrier();
     }
     t->admitted += admitted;
-    tg_lease_return(&t->lease, s, now());
+    if (turn_is_over(t, now()))
+        tg_lease_return(&t->lease, s, t->turn_ns);
 }
 
 INLINE bool take_path(struct thread *t, int64_t now_ns)
@@ -118,6 +129,12 @@ INLINE bool take_path(struct thread *t, int64_t now_ns)
     return true;
 }
 
+static void return_path(struct thread *t)
+{
+    for (int k = 0; k < LIMITS; k++)
+        tg_limit_lease_return(&t->path[k], &t->w->path[k], t->turn_ns);
+}
+
 INLINE void six_turn(struct thread *t, clock_fn *now)
 {
     uint64_t admitted = 0;
@@ -126,8 +143,8 @@ INLINE void six_turn(struct thread *t, clock_fn *now)
         barrier();
     }
     t->admitted += admitted;
-    for (int k = 0; k < LIMITS; k++)
-        tg_limit_lease_return(&t->path[k], &t->w->path[k], now());
+    if (turn_is_over(t, now()))
+        return_path(t);
 }
 
 INLINE void million_turn(struct thread *t, clock_fn *now)
@@ -274,7 +291,9 @@ static void *work(void *arg)
         t->ops += TURN;
     }
     t->cpu_ns = thread_cpu_ns() - cpu_ns;
-    t->end_ns = mono_now_ns();
+    t->end_ns = t->turn_ns = mono_now_ns();
+    tg_lease_return(&t->lease, &t->w->hot, t->turn_ns); /* what was not, for the account */
+    return_path(t);
     return NULL;
 }
 

@@ -23,7 +23,7 @@ public final class Peer {
     private static final long RATE = 10_000_000_000L;
     private static final long THROTTLED_RATE = 1_000_000L;
     private static final long MILLION_RATE = 10_000_000L;
-    private static final int TURN = 1024;
+    private static final int TURN = 4096;
     private static final int BUCKETS = 1 << 20;
     private static final long BYTES = 16;
     private static final long CLOCK_STEP_NS = TimeUnit.MILLISECONDS.toNanos(8);
