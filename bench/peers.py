@@ -5,7 +5,8 @@ Four variants: the class as it ships today and in its fastest form, each in a JV
 run every loop before it is measured, and the limiter with the clock of either. Within a round each
 loop is run by all variants in turn, each round in another order; a figure is the median of the
 rounds, with the least and the most, a ratio the median of the rounds' ratios. Only one of the
-programs works at a time. What the loops are: bench/peers_bench.c, whose runs also check that no token
+programs works at a time. Threads that do not run at the same time do not contend: a run that did not
+get its CPUs, because the machine does something else, is repeated a few times. What the loops are: bench/peers_bench.c, whose runs also check that no token
 got lost or was made.
 
 Prints a table; writes build/bench/peers.json and peers.txt. Python's standard library only.
@@ -22,7 +23,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench"
 THREADS = (1, 2, 10, 100)
+CPUS = len(os.sched_getaffinity(0))
 END_AFTER_S = 900
+TRIES = 5     # for a run that
+ENOUGH = 0.9  # has so much of the CPUs it could use
 
 # variant: (who, its clock, what it is)
 VARIANTS = {
@@ -72,7 +76,18 @@ class Peer:
         ops, admitted, wall_ns, cpu_ns = map(int, self.answer().split())
         if row != "throttled" and admitted != ops:
             raise Failed(f"{self.name}, {row}, {threads} threads: {ops - admitted} were refused")
-        return {"mops": ops / wall_ns * 1e3, "ns": cpu_ns / ops, "admitted": admitted}
+        return {"mops": ops / wall_ns * 1e3, "ns": cpu_ns / ops, "admitted": admitted,
+                "share": cpu_ns / wall_ns / min(threads, CPUS)}
+
+    def run_undisturbed(self, *request):
+        best = {"share": 0}
+        for _ in range(TRIES):
+            got = self.run(*request)
+            if got["share"] > best["share"]:
+                best = got
+            if best["share"] >= ENOUGH:
+                break
+        return best
 
     def stop(self):
         self.process.stdin.close()
@@ -106,9 +121,12 @@ def measure(peers, args):
         for row in ROWS:
             for n in THREADS:
                 for v in names[i % len(names):] + names[:i % len(names)]:
-                    got = peers[v].run(row, VARIANTS[v][1], n, args.seconds)
-                    if i >= 0:
-                        results.setdefault((row, n, v), []).append(got)
+                    request = row, VARIANTS[v][1], n, args.seconds
+                    if i < 0:
+                        peers[v].run(*request)
+                    else:
+                        results.setdefault((row, n, v), []).append(
+                            peers[v].run_undisturbed(*request))
         print(f"peers: round {i + 1} of {args.rounds}" if i >= 0 else "peers: warmed up",
               file=sys.stderr, flush=True)
     return results
@@ -155,6 +173,11 @@ def table(results, memory):
         lines.append(f"  {name} / tidegate: {ratio:.1f}  {verdict(ratio, MEMORY_GOAL)}")
         rows.append({"row": "memory", "ours": "tidegate", "theirs": name, "ratio": ratio,
                      "goal": MEMORY_GOAL, "bytes": memory})
+    shares = [x["share"] for r in results.values() for x in r]
+    disturbed = sum(s < ENOUGH for s in shares)
+    if disturbed:
+        lines += ["", f"{disturbed} of {len(shares)} runs had less than {ENOUGH:.0%} of the CPUs they could use, "
+                  f"the median run {statistics.median(shares):.0%}: the machine was busy."]
     return "\n".join(lines), rows
 
 
@@ -164,7 +187,7 @@ def parse_args():
     p.add_argument("--classes", default=str(ROOT / "build/peers"), help="where Peer.class is")
     p.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "5")),
                    help="interleaved rounds (env ROUNDS; 5)")
-    p.add_argument("--seconds", type=float, default=0.5, help="of each run (0.5)")
+    p.add_argument("--seconds", type=float, default=0.3, help="of each run (0.3)")
     return p.parse_args()
 
 

@@ -6,7 +6,7 @@ time, in interleaved rounds, each run on a topic of its own. There are two parts
 beside Pulsar's default, which answers before its journal is synced, and `--durability sync` beside
 Pulsar with journalSyncData=true. CPU time is the server's process with all its threads, in user and
 kernel, from the clock that the scheduler keeps of it. Before a part is measured Pulsar's JVM is
-warmed up: each kind of load is run until another run no longer takes less CPU per message.
+warmed up: each kind of load is run until two more runs no longer take less CPU per message.
 
 Prints a table in Markdown; writes build/bench/pulsar.txt and pulsar.json. Stops by itself after 15
 minutes; whatever ends it, no server stays behind. Python's standard library only.
@@ -29,7 +29,7 @@ from harness import ALL_CPUS, LOAD_CPU, OUT, ROOT, SERVER_CPU, Bench, Failed, Se
 END_AFTER_S = 900
 READY_WITHIN_S = 120
 WARM_RUNS = 10  # of each kind of load, at the most
-WARM = 0.97     # a run that takes more than this of the least CPU before it found nothing to gain
+WARM = 0.97     # two runs that take more than this of the least CPU before them: nothing more to gain
 BACKLOG = 100_000
 BACKLOG_WITHIN_S = 60
 STARTS = 3
@@ -118,7 +118,7 @@ class Comparison(Bench):
     def warm_up(self, server, what, run):
         """Runs until the JVM has nothing more to gain."""
         took = []
-        while len(took) < 3 or (len(took) < WARM_RUNS and took[-1] < WARM * min(took[:-1])):
+        while len(took) < WARM_RUNS and (len(took) < 4 or min(took[-2:]) < WARM * min(took[:-2])):
             took.append(run(server)["target_cpu_ns_per_message"] / 1000)
         self.say(f"Pulsar warmed up, {what}: {' '.join(f'{t:.1f}' for t in took)} {CPU}")
 
