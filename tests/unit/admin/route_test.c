@@ -212,6 +212,20 @@ static void test_docs_list_every_route(void **state)
     free(manual);
 }
 
+/* What is long may be put off, and its answer is made by the writer: both are wrong for a change,
+ * which may be answered when the writer has ended. */
+static void test_what_changes_something_is_never_long(void **state)
+{
+    (void)state;
+    int longs = 0;
+    for (size_t i = 0; i < routes_count(); i++) {
+        longs += routes[i].cost != ROUTE_SHORT;
+        if (routes[i].method != HTTP_GET && routes[i].cost != ROUTE_SHORT)
+            fail_msg("%s %s", http_method_name(routes[i].method), routes[i].pattern);
+    }
+    assert_true(longs > 0);
+}
+
 static void test_every_route_is_reached(void **state)
 {
     (void)state;
@@ -260,6 +274,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_number_is_a_whole_number),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_docs_list_every_route),
+        cmocka_unit_test(test_what_changes_something_is_never_long),
         cmocka_unit_test(test_every_route_is_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "broker/registry.h"
+#include "broker/registry_priv.h"
 
 static enum tg_err read_policy(const char *text, struct rate_policy *p, char **why)
 {
@@ -117,10 +117,43 @@ static void test_burst_and_peak_need_a_rate(void **state)
                    "publish rate");
 }
 
+/* A namespace's two policies stand side by side, and what is not set is not there. */
+static void test_rows_of_namespaces(void **state)
+{
+    (void)state;
+    const struct rate_policy none = {0};
+    const struct rate_policy rate = {.present = true, .spec = {.msgs.rate = 5, .bytes.rate = -1}};
+    const struct rate_policy quota = {.present = true, .spec = {.msgs.rate = 70, .bytes.rate = 8}};
+    const struct {
+        const struct rate_policy *rate, *quota;
+        const char *row;
+    } cases[] = {
+        {&none, &none, "{\"policies\":{}}"},
+        {&rate, &none,
+         "{\"policies\":{},\"publishRate\":{\"publishThrottlingRateInByte\":-1,"
+         "\"publishThrottlingRateInMsg\":5}}"},
+        {&none, &quota,
+         "{\"policies\":{},\"publishQuota\":{\"publishThrottlingRateInByte\":8,"
+         "\"publishThrottlingRateInMsg\":70}}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *row = ns_row(NULL, cases[i].rate, cases[i].quota);
+        char *text = json_dumps(row, JSON_COMPACT | JSON_SORT_KEYS);
+        assert_string_equal(text, cases[i].row);
+        free(text);
+        json_decref(row);
+    }
+    json_t *row = ns_row(NULL, &rate, &quota);
+    assert_non_null(json_object_get(row, "publishRate"));
+    assert_non_null(json_object_get(row, "publishQuota"));
+    json_decref(row);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_set_comes_back),
+        cmocka_unit_test(test_rows_of_namespaces),
         cmocka_unit_test(test_period_is_milliseconds),
         cmocka_unit_test(test_wrong_types_are_refused),
         cmocka_unit_test(test_numbers_out_of_range_are_refused),
