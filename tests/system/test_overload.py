@@ -16,7 +16,9 @@ MIB = 1 << 20
 MEMORY = 128 * MIB
 NS = "persistent://public/default"
 
-pytestmark = [pytest.mark.slow, pytest.mark.limit(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.limit(180),
+              pytest.mark.skipif(harness.VARIANT != "release" and not harness.LONG,
+                                 reason="minutes under sanitizers; LONG=1 runs it")]
 here_and_there = pytest.mark.parametrize("there", [False, True], ids=["here", "there"])
 
 
