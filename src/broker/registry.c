@@ -168,12 +168,35 @@ static void ns_free(struct ns *n)
     free(n);
 }
 
+static void tenant_free_if_gone(struct tenant *t)
+{
+    if (t->is_gone && t->lingering == 0)
+        tenant_free(t);
+}
+
+void ns_free_if_gone(struct ns *n)
+{
+    struct tenant *t = n->tenant;
+    if (!n->is_gone || n->topic_count > 0)
+        return;
+    ns_free(n);
+    t->lingering--;
+    tenant_free_if_gone(t);
+}
+
+/* It is out of its map: freed now, or with its last place; and until then its tenant stays, too,
+ * whose quota is wider than its own. */
+static void ns_leave(struct ns *n)
+{
+    n->is_gone = true;
+    n->tenant->lingering++;
+    ns_free_if_gone(n);
+}
+
 static void abandon(struct change *c)
 {
-    if (c->leaving != NULL) {
-        c->leaving->is_gone = true;
-        ns_free_if_gone(c->leaving);
-    }
+    if (c->leaving != NULL)
+        ns_leave(c->leaving);
     if (c->leaving_partitioned != NULL)
         partitioned_free(c->leaving_partitioned);
     c->done(c->ctx, TG_ECLOSED);
@@ -416,7 +439,8 @@ static void tenant_deleted(struct change *c, enum tg_err e)
     struct tenant *old = registry_tenant(c->registry, c->name);
     if (e == TG_OK && old != NULL) {
         HASH_DEL(c->registry->tenants, old);
-        tenant_free(old);
+        old->is_gone = true;
+        tenant_free_if_gone(old);
     }
     change_end(c, e);
 }
@@ -490,21 +514,13 @@ void registry_create_ns(struct registry *r, const char *name, json_t *doc, regis
     change_submit(change_new(r, ns_begin_create, xstrdup(name), doc, done, ctx));
 }
 
-void ns_free_if_gone(struct ns *n)
-{
-    if (n->is_gone && n->topic_count == 0)
-        ns_free(n);
-}
-
 static void ns_deleted(struct change *c, enum tg_err e)
 {
     struct ns *n = c->leaving;
     c->leaving = NULL;
     if (e == TG_OK) {
         n->tenant->namespaces--;
-        n->tenant = NULL; /* it may go, too */
-        n->is_gone = true;
-        ns_free_if_gone(n);
+        ns_leave(n);
     } else {
         HASH_ADD_KEYPTR(hh, c->registry->namespaces, n->name, strlen(n->name), n);
     }

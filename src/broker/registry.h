@@ -35,6 +35,8 @@ struct tenant {
     char *name;
     json_t *doc; /* adminRoles, allowedClusters */
     uint32_t namespaces;
+    uint32_t lingering; /* namespaces that are gone and not freed yet */
+    bool is_gone;       /* deleted, in no map: freed with the last of those */
     struct broker_quota *quota;
     UT_hash_handle hh;
 };

@@ -109,20 +109,21 @@ def test_an_id_that_is_opened_again_at_once_works(make_broker, workers):
 
 # ---- deleted ----
 
-def test_a_namespace_can_go_right_after_its_last_topic_also_one_that_is_in_use(make_broker):
+def test_namespace_and_tenant_can_go_right_after_their_last_topic_also_one_that_is_in_use(make_broker):
     b = slow_broker(make_broker, 30)
-    b.ok("PUT", "/tenants/acme", {"adminRoles": [], "allowedClusters": ["standalone"]})
-    for i in range(10):
-        ns, name = f"acme/n{i}", topic_of("t", f"acme/n{i}")
-        b.ok("PUT", f"/namespaces/{ns}")
+    name = topic_of("t", "acme/east")
+    for _ in range(10):
+        b.ok("PUT", "/tenants/acme", {"adminRoles": [], "allowedClusters": ["standalone"]})
+        b.ok("PUT", "/namespaces/acme/east")
+        b.ok("POST", "/namespaces/acme/east/publishQuota", {"publishThrottlingRateInMsg": 60})
         with connections_apart(b) as (here, there):
             for c in (here, there):
                 c.create_producer(name)
                 c.write(b"".join(raw.send(n) for n in range(50)))
             b.ok("DELETE", f"/{harness.rest_path(name)}?force=true")
-            b.ok("DELETE", f"/namespaces/{ns}")
-    assert b.ok("GET", "/namespaces/acme") == []
-    b.ok("DELETE", "/tenants/acme")
+            b.ok("DELETE", "/namespaces/acme/east")
+            b.ok("DELETE", "/tenants/acme")
+    assert "acme" not in b.ok("GET", "/tenants")
 
 
 def test_a_topic_that_is_made_anew_at_once_starts_empty(make_broker):
