@@ -49,8 +49,7 @@ static int64_t turn_of(const struct fair_line *l, const struct fair_node *n)
     return l->quantum * n->weight;
 }
 
-/* Adds as many whole rounds as it takes until, with the turn of the next, somebody is out of debt.
- */
+/* Adds whole rounds, as many as it takes until the next brings somebody out of debt. */
 static void skip_rounds(struct fair_line *l)
 {
     int64_t rounds = INT64_MAX;
@@ -139,9 +138,31 @@ struct fair_node *fair_next(struct fair_line *top)
     return go_down(next_turn(top));
 }
 
+static bool is_shared(const struct fair_line *l)
+{
+    return l->count + l->away > 1;
+}
+
 struct fair_node *fair_next_in_turn(struct fair_line *top)
 {
-    return is_in_turn(top, top->head) ? go_down(top->head) : NULL;
+    struct fair_line *l = top;
+    while (!is_shared(l)) {
+        struct fair_node *n = next_turn(l);
+        if (!n->is_inner)
+            return n;
+        l = n->below;
+    }
+    return is_in_turn(l, l->head) ? go_down(l->head) : NULL;
+}
+
+bool fair_is_due(const struct fair_node *leaf)
+{
+    bool due = true;
+    for (const struct fair_node *n = leaf; n; n = n->line->owner) {
+        if (is_shared(n->line))
+            due = is_in_turn(n->line, n);
+    }
+    return due;
 }
 
 int64_t fair_allotment(const struct fair_node *leaf)

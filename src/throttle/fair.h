@@ -113,9 +113,12 @@ static inline bool fair_is_busy(const struct fair_line *l)
 /* The leaf whose turn it is, below <top>, which is not empty. Calling it again without a charge, or
  * after others came, is harmless. */
 struct fair_node *fair_next(struct fair_line *top);
-/* The same, but NULL where a turn in <top> itself would have to begin: of those who stand there,
- * all have had theirs, or wait for it in vain. */
+/* The same, but NULL where it would have to begin a turn, at the highest level at which shares
+ * matter: where others stand in line, too, or are expected. Who stands there has had its turn of
+ * the running round, or waits for others to have theirs. */
 struct fair_node *fair_next_in_turn(struct fair_line *top);
+/* Is this leaf, in line, one that fair_next_in_turn gives sooner or later? */
+bool fair_is_due(const struct fair_node *leaf);
 /* The owner turns to something else for a while: what was fetched ahead is of no use any more. */
 void fair_pause(struct fair_line *l);
 /* How much the leaf that fair_next gave may take before another's turn comes: above 0. */

@@ -141,7 +141,7 @@ bool home_queue_enter(struct home_queue *hq, struct claim *c, int64_t now_ns)
     c->home.waits = true;
     atomic_store_explicit(&c->waits_at, hq->quota, memory_order_relaxed);
     atomic_store_explicit(&c->since_ns, now_ns, memory_order_relaxed);
-    bool is_urgent = !was_expected && fair_allotment(n) > 0;
+    bool is_urgent = !was_expected && fair_is_due(n);
     hq->urgent = hq->urgent || is_urgent;
     return is_urgent;
 }

@@ -252,14 +252,28 @@ static void test_no_turn_begins_where_none_may(void **state)
     (void)state;
     struct tree *t = malloc(sizeof *t);
     tree_init(t, 2, equal);
+    struct fair_node *a = &t->group[0].leaf[0].node, *b = &t->group[1].leaf[0].node;
+    struct fair_node *c = &t->group[2].leaf[0].node;
     enter(t, 0, 1);
-    assert_ptr_equal(fair_next_in_turn(&t->top), &t->group[0].leaf[0].node); /* has just come */
-    take(t);
-    assert_ptr_equal(fair_next_in_turn(&t->top), &t->group[0].leaf[0].node); /* the rest of it */
-    take(t);
-    assert_null(fair_next_in_turn(&t->top)); /* the next would be of a new round */
+    for (int i = 0; i < 10; i++) { /* alone: shares don't matter */
+        assert_ptr_equal(fair_next_in_turn(&t->top), a);
+        take(t);
+    }
     enter(t, 1, 1);
-    assert_ptr_equal(fair_next_in_turn(&t->top), &t->group[1].leaf[0].node);
+    assert_true(fair_is_due(b));
+    assert_ptr_equal(fair_next_in_turn(&t->top), b);
+    take(t);
+    assert_ptr_equal(fair_next_in_turn(&t->top), b); /* the rest of its turn */
+    while (fair_next_in_turn(&t->top))
+        take(t);
+    assert_false(fair_is_due(a)); /* the next turn would be of a new round */
+    assert_false(fair_is_due(b));
+    enter(t, 2, 1);
+    assert_true(fair_is_due(c));
+    assert_ptr_equal(fair_next_in_turn(&t->top), c);
+    fair_leave(c, true, 0);
+    fair_leave(b, true, 0); /* a is alone there, but others are expected */
+    assert_null(fair_next_in_turn(&t->top));
     free(t);
 }
 

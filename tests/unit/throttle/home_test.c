@@ -241,6 +241,24 @@ static void test_after_handing_out_it_waits_for_those_who_want_more(void **state
     bench_fini(&b);
 }
 
+static void test_who_comes_below_its_share_is_granted_at_once(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    set_empty(&b, BROKER, 100000);
+    ask(&b, 0, 1, 1000);
+    fire(&b, BROKER, MONO_S + MONO_MS);
+    spend_all(receive(&b));
+    ask(&b, 0, 1, 1000);
+    assert_ptr_equal(claim_binding(&b.claim[0]), &b.quota[BROKER]);
+    b.now_ns += MONO_MS / 2; /* fifty tokens; the next round is in half a millisecond */
+    ask(&b, 2, 1, 1);
+    assert_int_equal(b.order[strlen(b.order) - 1], 'c');
+    assert_int_equal(b.claim[2].granted.msgs, 1);
+    bench_fini(&b);
+}
+
 static void test_it_waits_at_the_narrowest_and_keeps_what_it_got_there(void **state)
 {
     (void)state;
@@ -264,6 +282,45 @@ static void test_it_waits_at_the_narrowest_and_keeps_what_it_got_there(void **st
     fire(&b, BROKER, MONO_S + 300 * MONO_MS);
     assert_int_equal(receive(&b)->left.msgs, 2);
     assert_int_equal(b.quota[NS0].limit.shared.leased[0], 2);
+    bench_fini(&b);
+}
+
+/* ... and no more of it than a queue further out has granted. */
+static void test_what_a_wider_quota_does_not_grant_goes_back_at_once(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    set_empty(&b, NS0, 100);
+    set_debt(&b, TENANT, 10, 1);
+    set_debt(&b, BROKER, 10, 5);
+    ask(&b, 0, 1, 50);
+    fire(&b, NS0, MONO_S + 50 * MONO_MS);
+    assert_ptr_equal(claim_binding(&b.claim[0]), &b.quota[TENANT]);
+    assert_int_equal(balance(&b, NS0), 0); /* five are kept */
+    fire(&b, TENANT, MONO_S + 310 * MONO_MS);
+    assert_ptr_equal(claim_binding(&b.claim[0]), &b.quota[BROKER]);
+    assert_int_equal(b.quota[NS0].limit.shared.leased[0], 2);
+    assert_int_equal(b.quota[TENANT].limit.shared.leased[0], 2);
+    bench_fini(&b);
+}
+
+/* A worker had a token that it did not use when the topic of another found none: it is seen before
+ * the next one would have come. */
+static void test_a_lease_given_back_later_is_found(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct quota_worker w = {.index = 0};
+    bench_init(&b);
+    set_limit(&b, BROKER, 10, 0); /* one is there */
+    assert_null(quota_lacking(&b.quota[NS0], &w, 2, 20, b.now_ns));
+    ask(&b, 2, 1, 1);
+    assert_int_equal(b.count, 0);
+    quota_leases_return(&w, b.now_ns + MONO_MS);
+    assert_int_equal(b.timer_ns[BROKER], b.now_ns + HOME_PATIENCE_NS);
+    fire(&b, BROKER, b.timer_ns[BROKER]);
+    assert_string_equal(b.order, "c");
     bench_fini(&b);
 }
 
@@ -379,8 +436,7 @@ static void test_after_a_removal_the_queue_runs_empty_in_order(void **state)
     bench_fini(&b);
 }
 
-/* What the namespace had granted under no limit of bytes must not pass one that is set meanwhile.
- */
+/* What was granted under no limit of bytes must not pass one that is set meanwhile. */
 static void test_a_limit_set_while_it_waits_further_out_is_kept(void **state)
 {
     (void)state;
@@ -449,7 +505,10 @@ int main(void)
         cmocka_unit_test(test_without_tokens_it_waits_and_the_quota_is_binding),
         cmocka_unit_test(test_all_that_has_accrued_is_handed_out_in_order),
         cmocka_unit_test(test_after_handing_out_it_waits_for_those_who_want_more),
+        cmocka_unit_test(test_who_comes_below_its_share_is_granted_at_once),
         cmocka_unit_test(test_it_waits_at_the_narrowest_and_keeps_what_it_got_there),
+        cmocka_unit_test(test_what_a_wider_quota_does_not_grant_goes_back_at_once),
+        cmocka_unit_test(test_a_lease_given_back_later_is_found),
         cmocka_unit_test(test_nothing_is_held_of_a_quota_that_is_not_short),
         cmocka_unit_test(test_a_grant_that_cannot_be_used_passes_on),
         cmocka_unit_test(test_withdrawing_at_every_level),
