@@ -77,16 +77,22 @@ static void begin_round(struct fair_line *l)
     l->served = false;
 }
 
-/* A list can't be read ahead, since the place of a node is known only from the one before it; but
- * the order in one round is nearly that of the last. */
+static void fetch(const void *node)
+{
+    __builtin_prefetch(node);
+    __builtin_prefetch((const char *)node + 64); /* what its owner has beside it */
+}
+
+/* While turns follow each other closely the next one comes too soon to be fetched now, and a list
+ * can't be read ahead, since the place of a node is known only from the one before it. But the
+ * order in one round is nearly that of the last. */
 static void fetch_ahead(struct fair_line *l, struct fair_node *n)
 {
-    __builtin_prefetch(n->ahead);
-    __builtin_prefetch((const char *)n->ahead + 64); /* what its owner has beside it */
     struct fair_node **past = &l->past[l->turns++ % FAIR_AHEAD];
     if (*past)
         (*past)->ahead = n;
     *past = n;
+    fetch(n->ahead ? n->ahead : n->next);
 }
 
 void fair_pause(struct fair_line *l)
