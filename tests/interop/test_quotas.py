@@ -82,8 +82,10 @@ def test_a_modest_producer_is_not_slowed_by_a_greedy_one(make_broker, connect):
     greedy.stop()
     print(f"modest: {len(waits)} sends, p50 {waits[len(waits) // 2] * 1000:.1f} ms, p99 {waits[int(len(waits) * 0.99)] * 1000:.1f} ms")
     assert len(modest.waits) >= 0.98 * 100 * 10
-    assert waits[len(waits) // 2] < 0.01
-    assert waits[int(len(waits) * 0.99)] < 0.1
+    others = sorted(greedy.loads[0].waits[1000:])  # what a send waits for who asks for more than there is
+    print(f"greedy: p50 {others[len(others) // 2] * 1000:.1f} ms")
+    assert waits[len(waits) // 2] < others[len(others) // 2] / 20
+    assert waits[int(len(waits) * 0.99)] < others[len(others) // 2] / 2
 
 
 def test_the_brokers_quota_is_shared_by_tenants_then_namespaces(make_broker, connect):
