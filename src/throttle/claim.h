@@ -123,8 +123,7 @@ void claim_close(struct claim *c);
 /* ---- a frame of the topic; <c> may be NULL where it has no claim yet ---- */
 
 /* The quota that has no tokens for such a frame, or NULL: then claim_charge of the same may follow,
- * before any other call for this topic. Credit is used before leases; while ASKED there are none.
- */
+ * before any other call for this topic. Credit is used before leases, and neither while ASKED. */
 struct quota *claim_lacking(const struct claim *c, struct quota *chain, struct quota_worker *w,
                             uint64_t msgs, uint64_t bytes, int64_t now_ns);
 void claim_charge(struct claim *c, struct quota *chain, struct quota_worker *w, uint64_t msgs,

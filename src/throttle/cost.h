@@ -19,8 +19,8 @@ struct cost {
 
 /* Begins with messages. */
 void cost_init(struct cost *c);
-/* Chooses the unit for this limit; true when it has changed, and with it the meaning of all costs:
- * the average is forgotten. A limit that is not set leaves it: order matters then, shares do not.
+/* Chooses the unit for this limit. True when it has changed, and with it the meaning of all costs:
+ * the average is forgotten. A limit that is not set leaves it (order matters then, shares don't).
  */
 bool cost_choose_unit(struct cost *c, const struct tg_limit_spec *spec);
 /* 1 .. FAIR_COST_MAX: at least 1, so that every grant moves the line on. */

@@ -170,9 +170,7 @@ static bool serve_one(struct home_queue *hq, struct claim *c, int64_t now_ns)
     return true;
 }
 
-/* Those who had their turns go on: outwards, or, when a quota further in is short by now, back to
- * it.
- */
+/* Those who had their turns go on outwards, or back to a quota further in that is short by now. */
 static void go_on(struct home *h, struct claim *batch, int64_t now_ns)
 {
     while (batch) {

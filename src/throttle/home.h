@@ -6,16 +6,16 @@
  * goes on outwards. Where an outer quota grants less the difference goes back. When all have
  * granted, the claim is answered.
  *
- * - *Binding*: while somebody waits at a quota, or was granted only a part of what he wants there
- * and has not reported, leases are refused (quota.h), so that nobody overtakes.
+ * - *Binding*: while somebody waits at a quota, or was granted a part of what he wants there and
+ *   has not reported, leases are refused (quota.h), so that nobody overtakes.
  * - *One timer per quota*, armed while somebody waits there. When it fires, everything that has
  *   accrued is handed out in order, at most once in HOME_PACE_NS, so that those who were granted
  *   something are back in line; while one is not, for up to HOME_PATIENCE_NS: a topic whose letters
  *   take longer gets no less. (Both at most half of the time that the burst takes.) Who comes below
  *   its share does not wait for that: it is granted at once what is there, or when the quota is
  *   above zero.
- * - *A turn* is max(one average frame, 1/16 ms of the rate): so some 16 turns a millisecond are
- * enough for any rate. A claim gets one letter however many turns it had.
+ * - *A turn* is max(one average frame, 1/16 ms of the rate): some 16 turns a millisecond are enough
+ *   for any rate. A claim gets one letter however many turns it had.
  * - A late timer costs nothing while the burst covers it.
  *
  * One owner, the control worker, which also changes the limits. It does not call from within ops

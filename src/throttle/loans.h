@@ -12,9 +12,8 @@
 
 /* The levels 0 .. <upto> lend more, all the same: as much as costs <most> in the queue of <upto>,
  * at most what is wanted, at least the head frame in all. False: one of them has no tokens; some
- * may have lent more than <upto> then. *<got>: what was lent; nothing: parts of tokens are all
- * there is.
- */
+ * may have lent more than <upto> then. *<got>: what was lent; nothing where less than a token is
+ * left. */
 bool loans_take(struct claim *c, uint32_t upto, int64_t most, struct claim_amount *got,
                 int64_t now_ns);
 /* What the levels 0 .. <upto> have lent beyond level <upto> goes back. */
