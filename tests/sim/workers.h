@@ -2,9 +2,10 @@
  * claims, producers. The code under test is the real one (throttle/, quota/, limiter/); simulated
  * are the clock, the loop turns, the timers, the mail between the workers, and the clients.
  *
- * A turn takes no time, but is followed by some in which its worker does nothing else: what comes
- * meanwhile is done in the next turn. Mail takes a random time, and stays in order. Between a topic
- * and a home on the same worker letters are plain calls, or mail of the next turn (by seed).
+ * A turn takes no time (or some, with its clock standing still: lag_max_ns), and is followed by
+ * some in which its worker does nothing else: what comes meanwhile is done in the next turn. Mail
+ * takes a random time, and stays in order. Between a topic and a home on the same worker letters
+ * are plain calls, or mail of the next turn (by seed).
  *
  * At every step it checks for every quota and topic limit, and every window, admitted <= burst +
  * rate * t + one frame; and after every turn of the home that a quota is binding <=> its queue
@@ -96,6 +97,7 @@ struct w_event {
 struct w_worker {
     struct quota_worker leases;
     bool in_turn;
+    int64_t clock_ns;               /* read when the turn began */
     int64_t free_ns;                /* when the next turn may begin */
     int64_t mail_ns[W_WORKERS_MAX]; /* when the last letter to each arrives */
     uint64_t letters;
@@ -107,7 +109,8 @@ struct world {
     uint32_t workers;
     struct w_worker worker[W_WORKERS_MAX];
     int64_t mail_max_ns, turn_max_ns;
-    bool direct; /* same worker: calls */
+    int64_t lag_max_ns; /* turns take up to that long, with the clock read at their beginning */
+    bool direct;        /* same worker: calls */
     struct home home;
     struct w_quota quota[W_QUOTAS_MAX];
     uint32_t quotas;
@@ -121,6 +124,12 @@ struct world {
     void (*action)(struct world *w);       /* of W_ACTION */
     void (*on_sent)(struct w_producer *p); /* or NULL */
 };
+
+static inline int64_t w_clock(const struct world *w, uint32_t worker)
+{
+    const struct w_worker *k = &w->worker[worker];
+    return k->in_turn ? k->clock_ns : w->now_ns;
+}
 
 /* ---- events ---- */
 
@@ -190,7 +199,7 @@ static inline void w_post_home(struct claim_letter *l)
     c->asks += l->kind == CLAIM_ASK;
     w->asks += l->kind == CLAIM_ASK;
     if (c->worker == 0 && w->direct)
-        home_receive(&w->home, l, w->now_ns);
+        home_receive(&w->home, l, w_clock(w, 0));
     else
         w_mail(w, c->worker, 0, W_TO_HOME, l);
 }
@@ -244,17 +253,19 @@ static const struct home_ops w_home_ops = {.post_back = w_post_back, .arm = w_ar
 
 /* ---- the contract ---- */
 
-static inline void w_admit(__int128 *excess, uint64_t *largest, const struct tg_rate_spec *r,
-                           int64_t dt_ns, uint64_t n)
+static inline void w_admit(const struct world *w, __int128 *excess, uint64_t *largest,
+                           const struct tg_rate_spec *r, int64_t dt_ns, uint64_t n)
 {
-    int64_t burst = r->burst ? r->burst : r->rate;
+    __int128 burst = r->burst ? r->burst : r->rate;
+    __int128 late =
+        (__int128)r->rate * w->lag_max_ns; /* by a clock on the wall: limiter/shared.h */
     if (r->rate <= 0)
         return;
     *excess -= (__int128)r->rate * dt_ns;
     *excess = *excess < 0 ? 0 : *excess;
     *excess += (__int128)n * MONO_S;
     *largest = n > *largest ? n : *largest;
-    SIM_CHECK(*excess <= (burst + (__int128)*largest) * MONO_S,
+    SIM_CHECK(*excess <= (burst + *largest) * MONO_S + late,
               "more than burst + rate * t + one frame");
 }
 
@@ -264,8 +275,8 @@ static inline void w_check_window(struct world *w, struct w_window *x,
                                   const struct tg_limit_spec *spec, uint64_t msgs, uint64_t bytes)
 {
     int64_t dt_ns = w->now_ns - x->at_ns;
-    w_admit(&x->msgs, &x->max_msgs, &spec->msgs, dt_ns, msgs);
-    w_admit(&x->bytes, &x->max_bytes, &spec->bytes, dt_ns, bytes);
+    w_admit(w, &x->msgs, &x->max_msgs, &spec->msgs, dt_ns, msgs);
+    w_admit(w, &x->bytes, &x->max_bytes, &spec->bytes, dt_ns, bytes);
     x->at_ns = w->now_ns;
 }
 
@@ -287,9 +298,9 @@ static inline void w_send(struct w_producer *p)
         wq->msgs += p->frame_msgs;
         wq->bytes += p->frame_bytes;
     }
-    path_charge(&t->path, p->frame_msgs, p->frame_bytes, w->now_ns);
+    path_charge(&t->path, p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
     claim_charge(t->claim ? &t->claim->claim : NULL, t->chain, &w->worker[t->worker].leases,
-                 p->frame_msgs, p->frame_bytes, w->now_ns);
+                 p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
     p->backlog--;
     p->sent++;
     p->sent_msgs += p->frame_msgs;
@@ -341,7 +352,8 @@ static inline struct claim *w_claim_of(struct w_topic *t)
 static inline void w_ask(struct w_topic *t, const struct w_producer *p, struct quota *lacking)
 {
     struct claim_amount head = {p->frame_msgs, p->frame_bytes};
-    struct claim_amount demand = claim_bound_demand(&t->path, head, w_demand(t), t->world->now_ns);
+    struct claim_amount demand =
+        claim_bound_demand(&t->path, head, w_demand(t), w_clock(t->world, t->worker));
     claim_ask(w_claim_of(t), lacking, head, demand);
 }
 
@@ -350,7 +362,7 @@ static inline struct quota *w_lacking(struct w_producer *p)
     struct w_topic *t = p->topic;
     struct world *w = t->world;
     return claim_lacking(t->claim ? &t->claim->claim : NULL, t->chain, &w->worker[t->worker].leases,
-                         p->frame_msgs, p->frame_bytes, w->now_ns);
+                         p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
 }
 
 static inline void w_cost(struct waiter *waiter, uint64_t *msgs, uint64_t *bytes)
@@ -380,14 +392,14 @@ static const struct waitq_ops w_waitq_ops = {.cost = w_cost, .grant = w_grant, .
 static inline void w_queue_ran(struct w_topic *t)
 {
     if (t->claim)
-        claim_queue_ran(&t->claim->claim, &t->q, t->world->now_ns);
+        claim_queue_ran(&t->claim->claim, &t->q, w_clock(t->world, t->worker));
 }
 
 static inline void w_fire_topic(struct w_topic *t)
 {
     if (t->q.firing)
         return; /* an answer by a plain call: it was kicked */
-    waitq_fire(&t->q, W_FIRE_BUDGET, t->world->now_ns);
+    waitq_fire(&t->q, W_FIRE_BUDGET, w_clock(t->world, t->worker));
     w_queue_ran(t);
 }
 
@@ -398,7 +410,7 @@ static inline void w_received(struct claim_letter *l)
     struct world *w = c->world;
     if (!claim_received(l) || !t)
         return;
-    waitq_kick(&t->q, w->now_ns);
+    waitq_kick(&t->q, w_clock(w, t->worker));
     w_fire_topic(t);
 }
 
@@ -410,13 +422,13 @@ static inline void w_offer(struct w_producer *p, uint64_t frames)
         return;
     p->backlog += frames;
     while (p->backlog > 0 && !waiter_waits(&p->waiter)) {
-        if (waitq_must_wait(&t->path, NULL, w->now_ns)) {
-            waitq_enter(&t->q, &p->waiter, w->now_ns);
+        if (waitq_must_wait(&t->path, NULL, w_clock(w, t->worker))) {
+            waitq_enter(&t->q, &p->waiter, w_clock(w, t->worker));
             return;
         }
         struct quota *q = w_lacking(p);
         if (q) {
-            waitq_enter(&t->q, &p->waiter, w->now_ns);
+            waitq_enter(&t->q, &p->waiter, w_clock(w, t->worker));
             waitq_sleep(&t->q);
             w_ask(t, p, q);
             return;
@@ -436,7 +448,7 @@ static inline void w_close(struct w_producer *p)
 {
     p->backlog = 0;
     p->closed = true;
-    waitq_leave(&p->waiter, p->topic->world->now_ns);
+    waitq_leave(&p->waiter, w_clock(p->topic->world, p->topic->worker));
     if (!p->topic->q.firing)
         w_queue_ran(p->topic);
 }
@@ -447,7 +459,7 @@ static inline void w_delete_topic(struct w_topic *t)
     for (uint32_t i = 0; i < t->producers; i++) {
         t->producer[i]->backlog = 0;
         t->producer[i]->closed = true;
-        waitq_leave(&t->producer[i]->waiter, t->world->now_ns);
+        waitq_leave(&t->producer[i]->waiter, w_clock(t->world, t->worker));
     }
     struct w_claim *c = t->claim;
     t->claim = NULL;
@@ -499,7 +511,7 @@ static inline struct quota *w_add_quota(struct world *w, enum scope_kind kind, c
 
 static inline void w_set_limit(struct world *w, struct quota *q, struct tg_limit_spec spec)
 {
-    home_set_limit(q, &spec, LIMIT_FROM_BROKER, 10, w->now_ns);
+    home_set_limit(q, &spec, LIMIT_FROM_BROKER, 10, w_clock(w, 0));
     w_quota_of(q)->window = (struct w_window){.at_ns = w->now_ns};
 }
 
@@ -540,9 +552,9 @@ static inline struct w_topic *w_add_topic(struct world *w, struct quota *chain, 
 
 static inline void w_limit_topic(struct w_topic *t, struct tg_limit_spec spec)
 {
-    scope_set_limit(&t->scope, &spec, LIMIT_FROM_TOPIC, 10, t->world->now_ns);
+    scope_set_limit(&t->scope, &spec, LIMIT_FROM_TOPIC, 10, w_clock(t->world, t->worker));
     t->window = (struct w_window){.at_ns = t->world->now_ns};
-    waitq_limit_changed(&t->q, t->world->now_ns);
+    waitq_limit_changed(&t->q, w_clock(t->world, t->worker));
     w_queue_ran(t);
 }
 
@@ -559,13 +571,13 @@ static inline void w_check_quotas(struct world *w)
 {
     for (uint32_t i = 0; i < w->quotas; i++) {
         struct w_quota *q = &w->quota[i];
-        struct home_waiting waiting = home_waiting(&q->quota, w->now_ns);
+        struct home_waiting waiting = home_waiting(&q->quota, w_clock(w, 0));
         SIM_CHECK((waiting.claims > 0) == (q->armed_ns != MONO_NEVER),
                   "quota %u: waiting and not armed", i);
         SIM_CHECK(waiting.claims == 0 || tg_shared_limit_is_binding(&q->quota.limit),
                   "quota %u: waiting and not binding", i);
-        int64_t wait_ns = tg_shared_limit_wait_ns(&q->quota.limit, w->now_ns);
-        int64_t latest_ns = mono_add(mono_add(w->now_ns, wait_ns), HOME_PATIENCE_NS);
+        int64_t wait_ns = tg_shared_limit_wait_ns(&q->quota.limit, w_clock(w, 0));
+        int64_t latest_ns = mono_add(mono_add(w_clock(w, 0), wait_ns), HOME_PATIENCE_NS);
         SIM_CHECK(waiting.claims == 0 || q->armed_ns <= latest_ns,
                   "quota %u: waiting, and armed for long after there are tokens", i);
     }
@@ -574,13 +586,14 @@ static inline void w_check_quotas(struct world *w)
 static inline void w_begin_turn(struct world *w, uint32_t worker)
 {
     w->worker[worker].in_turn = true;
-    w_at(w, w->now_ns, worker, W_TURN_END, NULL);
+    w->worker[worker].clock_ns = w->now_ns;
+    w_at(w, w->now_ns + rng_between(&w->rng, 0, w->lag_max_ns), worker, W_TURN_END, NULL);
 }
 
 static inline void w_end_turn(struct world *w, uint32_t worker)
 {
     struct w_worker *k = &w->worker[worker];
-    quota_leases_return(&k->leases, w->now_ns);
+    quota_leases_return(&k->leases, w_clock(w, worker));
     k->in_turn = false;
     k->free_ns = w->now_ns + rng_between(&w->rng, 1, w->turn_max_ns);
     if (worker == 0)
@@ -613,11 +626,11 @@ static inline void w_happen(struct world *w, const struct w_event *e)
     case W_QUOTA_TIMER:
         if (q->armed_ns == e->deadline_ns) {
             q->armed_ns = MONO_NEVER;
-            q->turns += home_fire(&w->home, &q->quota, W_FIRE_BUDGET, w->now_ns);
+            q->turns += home_fire(&w->home, &q->quota, W_FIRE_BUDGET, w_clock(w, 0));
         }
         break;
     case W_TO_HOME:
-        home_receive(&w->home, e->of, w->now_ns);
+        home_receive(&w->home, e->of, w_clock(w, 0));
         break;
     case W_BACK:
         w_received(e->of);
@@ -628,9 +641,16 @@ static inline void w_happen(struct world *w, const struct w_event *e)
     case W_ACTION: /* as if it were in a turn of each worker that it touches */
         w->action(w);
         for (uint32_t i = 0; i < w->workers; i++)
-            quota_leases_return(&w->worker[i].leases, w->now_ns);
+            quota_leases_return(&w->worker[i].leases, w_clock(w, i));
         break;
     }
+}
+
+static inline bool w_later(struct world *w, struct w_event e, int64_t at_ns)
+{
+    e.at_ns = at_ns; /* the deadline stays */
+    w_push(w, e);
+    return true;
 }
 
 /* Takes the next event if it is due by <until_ns>; false when there is none. */
@@ -640,13 +660,11 @@ static inline bool w_step(struct world *w, int64_t until_ns)
         return false;
     struct w_event e = w_pop(w);
     struct w_worker *k = &w->worker[e.worker];
-    if (!k->in_turn && e.at_ns < k->free_ns) {
-        e.at_ns = k->free_ns; /* the deadline stays */
-        w_push(w, e);
-        return true;
-    }
-    if (k->in_turn && e.at_ns > w->now_ns)
-        fail();
+    bool is_timer = e.what == W_TOPIC_TIMER || e.what == W_QUOTA_TIMER;
+    if (!k->in_turn && e.at_ns < k->free_ns)
+        return w_later(w, e, k->free_ns);
+    if (k->in_turn && is_timer && k->clock_ns < e.deadline_ns)
+        return w_later(w, e, e.at_ns + MONO_US); /* timers are looked at when a turn begins */
     w->now_ns = e.at_ns;
     if (!k->in_turn)
         w_begin_turn(w, e.worker);
