@@ -280,9 +280,12 @@ static enum tg_err grow_segment(struct log_store *log, uint64_t size_bytes)
     size_bytes = align_up(size_bytes, SEG_DATA_START);
     enum tg_err e =
         disk_result(log, disk_allocate(log->faults, s->fd, size_bytes), "fallocate", s->generation);
-    if (!e)
-        s->size_bytes = size_bytes;
-    return e;
+    if (e)
+        return e;
+    pthread_mutex_lock(&log->reg_lock);
+    s->size_bytes = size_bytes;
+    pthread_mutex_unlock(&log->reg_lock);
+    return TG_OK;
 }
 
 static enum tg_err write_footer(struct log_store *log, const uint8_t *body, uint64_t body_len,
