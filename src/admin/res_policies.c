@@ -1,4 +1,5 @@
-/* res_policies.c - publishRate of a namespace and of a topic, publishQuota of a namespace.
+/* res_policies.c - publishRate of a namespace and of a topic, publishQuota of a namespace and of a
+ * tenant.
  *
  * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
  * are made later. A partition has none of its own. */
@@ -34,7 +35,7 @@ static void on_ns_policy(void *ctx, enum tg_err e)
         reply_err(c, e);
 }
 
-static void reply_ns_policy(struct call *c, const struct rate_policy *p)
+static void reply_policy(struct call *c, const struct rate_policy *p)
 {
     if (p->present)
         reply_json(c, 200, rate_policy_to_json(p));
@@ -46,7 +47,7 @@ void policies_ns_rate_get(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        reply_ns_policy(c, &n->publish_rate);
+        reply_policy(c, &n->publish_rate);
 }
 
 void policies_ns_rate_set(struct call *c)
@@ -68,7 +69,7 @@ void policies_ns_quota_get(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        reply_ns_policy(c, &n->publish_quota);
+        reply_policy(c, &n->publish_quota);
 }
 
 void policies_ns_quota_set(struct call *c)
@@ -84,6 +85,49 @@ void policies_ns_quota_delete(struct call *c)
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
         registry_set_ns_publish_quota(res_registry(c), n, NULL, on_ns_policy, c);
+}
+
+/* ---- tenant ---- */
+
+static const char no_tenant[] = "Tenant does not exist";
+
+static struct tenant *find_tenant(struct call *c)
+{
+    struct tenant *t = registry_tenant(res_registry(c), call_capture(c, CAP_TENANT));
+    if (t == NULL)
+        reply_reason(c, 404, "%s", no_tenant);
+    return t;
+}
+
+static void on_tenant_policy(void *ctx, enum tg_err e)
+{
+    struct call *c = ctx;
+    if (e == TG_ENOENT)
+        reply_reason(c, 404, "%s", no_tenant);
+    else
+        reply_err(c, e);
+}
+
+void policies_tenant_quota_get(struct call *c)
+{
+    const struct tenant *t = find_tenant(c);
+    if (t != NULL)
+        reply_policy(c, &t->publish_quota);
+}
+
+void policies_tenant_quota_set(struct call *c)
+{
+    struct rate_policy p;
+    struct tenant *t = find_tenant(c);
+    if (t != NULL && read_rate(c, &p))
+        registry_set_tenant_publish_quota(res_registry(c), t, &p, on_tenant_policy, c);
+}
+
+void policies_tenant_quota_delete(struct call *c)
+{
+    struct tenant *t = find_tenant(c);
+    if (t != NULL)
+        registry_set_tenant_publish_quota(res_registry(c), t, NULL, on_tenant_policy, c);
 }
 
 /* ---- topic ---- */

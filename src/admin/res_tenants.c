@@ -9,13 +9,22 @@ void tenants_list(struct call *c)
     reply_json(c, 200, list);
 }
 
+/* TenantInfo, and what no Pulsar knows. */
+static json_t *info_of(const struct tenant *t)
+{
+    json_t *j = json_copy(t->doc);
+    if (t->publish_quota.present)
+        json_object_set_new(j, "publishQuota", rate_policy_to_json(&t->publish_quota));
+    return j;
+}
+
 void tenants_get(struct call *c)
 {
     struct tenant *t = registry_tenant(res_registry(c), call_capture(c, CAP_TENANT));
     if (t == NULL)
         reply_reason(c, 404, "Tenant does not exist");
     else
-        reply_json(c, 200, json_incref(t->doc));
+        reply_json(c, 200, info_of(t));
 }
 
 /* An array of strings, or absent: then stored as empty, or refused. */

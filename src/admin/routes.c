@@ -34,6 +34,11 @@ const struct route routes[] = {
     {POST, TENANTS "/{tenant}", tenants_update, "change a tenant"},
     {DELETE, TENANTS "/{tenant}", tenants_delete, "delete a tenant without namespaces"},
 
+    {GET, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_get,
+     "publish quota of all its topics together"},
+    {POST, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_set, "set it"},
+    {DELETE, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_delete, "remove it"},
+
     {GET_LONG, NAMESPACES "/{tenant}", namespaces_list, "a tenant's namespaces"},
     {GET, NS, namespaces_get, "a namespace's policies"},
     {PUT, NS, namespaces_create, "make a namespace"},

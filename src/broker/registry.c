@@ -402,6 +402,14 @@ void registry_delete_cluster(struct registry *r, const char *name, registry_done
 
 /* ---- tenants ---- */
 
+json_t *tenant_row(const json_t *info, const struct rate_policy *publish_quota)
+{
+    json_t *row = json_deep_copy(info);
+    if (publish_quota->present)
+        json_object_set_new(row, "publishQuota", rate_policy_to_json(publish_quota));
+    return row;
+}
+
 static void tenant_stored(struct change *c, enum tg_err e)
 {
     struct tenant *old = registry_tenant(c->registry, c->name);
@@ -416,13 +424,15 @@ static void tenant_stored(struct change *c, enum tg_err e)
 
 static void tenant_begin_put(struct change *c)
 {
-    bool exists = registry_tenant(c->registry, c->name) != NULL;
-    if (exists == c->is_new) {
-        change_end(c, exists ? TG_EEXIST : TG_ENOENT);
+    const struct rate_policy none = {0};
+    const struct tenant *t = registry_tenant(c->registry, c->name);
+    if ((t != NULL) == c->is_new) {
+        change_end(c, t != NULL ? TG_EEXIST : TG_ENOENT);
         return;
     }
     char *key = xasprintf("tenant/%s", c->name);
-    change_put_row(c, key, json_incref(c->doc), c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
+    change_put_row(c, key, tenant_row(c->doc, t != NULL ? &t->publish_quota : &none),
+                   c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
     free(key);
 }
 
@@ -491,7 +501,7 @@ static void ns_created(struct change *c, enum tg_err e)
 {
     struct registry *r = c->registry;
     if (e == TG_OK)
-        registry_apply_quota(r, registry_add_ns(r, tenant_of(r, c->name), c->name, c->doc));
+        ns_apply_quota(registry_add_ns(r, tenant_of(r, c->name), c->name, c->doc));
     change_end(c, as_exists(e));
 }
 

@@ -33,11 +33,12 @@ struct cluster {
 
 struct tenant {
     char *name;
-    json_t *doc; /* adminRoles, allowedClusters */
+    json_t *doc;                      /* adminRoles, allowedClusters */
+    struct rate_policy publish_quota; /* policy for all topics of all its namespaces together */
     uint32_t namespaces;
     uint32_t lingering; /* namespaces that are gone and not freed yet */
     bool is_gone;       /* deleted, in no map: freed with the last of those */
-    struct broker_quota *quota;
+    struct broker_quota *quota; /* which publish_quota is a limit of */
     UT_hash_handle hh;
 };
 
@@ -104,9 +105,8 @@ void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struc
 /* NULL removes it. */
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                    registry_done done, void *ctx);
-
-/* What the total of everything below <ns> may be: its publishQuota; NULL: the broker's. */
-struct rate_choice registry_quota(const struct registry *r, const struct ns *ns);
+void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
+                                       const struct rate_policy *p, registry_done done, void *ctx);
 
 /* Makes the metadata and the partitions 0..n-1 themselves. TG_ENOENT: no such namespace; TG_EEXIST:
  * a topic or partitioned topic of that name; TG_ERANGE: the name leaves no room for its

@@ -2,7 +2,7 @@
  * force is the one set so, else broker.conf's.
  *
  * All workers read the broker's settings, which therefore never change. What is dynamic is the
- * control worker's: it changes a copy, reads that (place_rate, registry_quota), and gives what
+ * control worker's: it changes a copy, reads that (place_rate, broker_apply_quota), and gives what
  * follows to the topics where they live. So no row of the table may be dynamic that a worker reads
  * in the broker's settings. */
 #include <stdlib.h>
@@ -84,7 +84,7 @@ static void dynamic_stored(struct change *c, enum tg_err e)
     const char *value = json_string_value(json_object_get(c->doc, "value"));
     take(r, c->name, value);
     log_info("setting %s: %s", c->name, value != NULL ? value : "as in broker.conf");
-    registry_apply_quota(r, NULL);
+    broker_apply_quota(r);
     if (same_default(&before, &r->settings))
         change_end(c, TG_OK);
     else

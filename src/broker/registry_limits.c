@@ -73,10 +73,10 @@ static void ns_begin_set_rate(struct change *c)
     free(key);
 }
 
-static void submit_policy(struct registry *r, void (*begin)(struct change *c), const struct ns *ns,
+static void submit_policy(struct registry *r, void (*begin)(struct change *c), const char *of,
                           const struct rate_policy *p, registry_done done, void *ctx)
 {
-    struct change *c = change_new(r, begin, xstrdup(ns->name), NULL, done, ctx);
+    struct change *c = change_new(r, begin, xstrdup(of), NULL, done, ctx);
     if (p != NULL)
         c->policy = *p;
     change_submit(c);
@@ -85,32 +85,33 @@ static void submit_policy(struct registry *r, void (*begin)(struct change *c), c
 void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                   registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_rate, ns, p, done, ctx);
+    submit_policy(r, ns_begin_set_rate, ns->name, p, done, ctx);
 }
 
 /* ---- quotas ---- */
 
-static struct rate_choice broker_quota(const struct settings *set)
+static void apply(struct broker_quota *q, const struct rate_policy *p, enum limit_source source)
 {
-    bool any = set->broker_quota_msgs > 0 || set->broker_quota_bytes > 0;
-    return (struct rate_choice){
-        .spec = {.msgs.rate = set->broker_quota_msgs, .bytes.rate = set->broker_quota_bytes},
-        .source = any ? LIMIT_FROM_BROKER : LIMIT_UNSET};
+    broker_quota_set(q, &p->spec, p->present ? source : LIMIT_UNSET);
 }
 
-struct rate_choice registry_quota(const struct registry *r, const struct ns *ns)
+void broker_apply_quota(struct registry *r)
 {
-    if (ns == NULL)
-        return broker_quota(&r->settings);
-    const struct rate_policy *p = &ns->publish_quota;
-    return (struct rate_choice){.spec = p->spec,
-                                .source = p->present ? LIMIT_FROM_NAMESPACE : LIMIT_UNSET};
+    const struct settings *set = &r->settings;
+    struct rate_policy p = {
+        .present = set->broker_quota_msgs > 0 || set->broker_quota_bytes > 0,
+        .spec = {.msgs.rate = set->broker_quota_msgs, .bytes.rate = set->broker_quota_bytes}};
+    apply(r->shard->broker->quotas->broker, &p, LIMIT_FROM_BROKER);
 }
 
-void registry_apply_quota(struct registry *r, struct ns *ns)
+void tenant_apply_quota(struct tenant *t)
 {
-    struct rate_choice q = registry_quota(r, ns);
-    broker_quota_set(ns != NULL ? ns->quota : r->shard->broker->quotas->broker, &q.spec, q.source);
+    apply(t->quota, &t->publish_quota, LIMIT_FROM_TENANT);
+}
+
+void ns_apply_quota(struct ns *n)
+{
+    apply(n->quota, &n->publish_quota, LIMIT_FROM_NAMESPACE);
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)
@@ -118,7 +119,7 @@ static void ns_quota_stored(struct change *c, enum tg_err e)
     struct ns *n = registry_ns(c->registry, c->name);
     if (e == TG_OK) {
         n->publish_quota = c->policy;
-        registry_apply_quota(c->registry, n);
+        ns_apply_quota(n);
     }
     change_end(c, e);
 }
@@ -138,5 +139,33 @@ static void ns_begin_set_quota(struct change *c)
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                    registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_quota, ns, p, done, ctx);
+    submit_policy(r, ns_begin_set_quota, ns->name, p, done, ctx);
+}
+
+static void tenant_quota_stored(struct change *c, enum tg_err e)
+{
+    struct tenant *t = registry_tenant(c->registry, c->name);
+    if (e == TG_OK) {
+        t->publish_quota = c->policy;
+        tenant_apply_quota(t);
+    }
+    change_end(c, e);
+}
+
+static void tenant_begin_set_quota(struct change *c)
+{
+    struct tenant *t = registry_tenant(c->registry, c->name);
+    if (t == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = xasprintf("tenant/%s", c->name);
+    change_put_row(c, key, tenant_row(t->doc, &c->policy), MS_ANY, tenant_quota_stored);
+    free(key);
+}
+
+void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
+                                       const struct rate_policy *p, registry_done done, void *ctx)
+{
+    submit_policy(r, tenant_begin_set_quota, t->name, p, done, ctx);
 }

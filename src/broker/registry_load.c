@@ -40,13 +40,6 @@ static enum tg_err read_cluster(struct load *l, const char *key, const char *res
     return TG_OK;
 }
 
-static enum tg_err read_tenant(struct load *l, const char *key, const char *rest, json_t *doc)
-{
-    (void)key;
-    registry_add_tenant(l->registry, rest, doc);
-    return TG_OK;
-}
-
 static enum tg_err read_dynamic(struct load *l, const char *key, const char *rest, json_t *doc)
 {
     (void)key;
@@ -64,6 +57,17 @@ static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, co
     log_error("metadata row %s: %s: %s", key, field, why);
     free(why);
     return TG_ECORRUPT;
+}
+
+static enum tg_err read_tenant(struct load *l, const char *key, const char *rest, json_t *doc)
+{
+    struct rate_policy quota;
+    enum tg_err e = read_rate(key, doc, "publishQuota", &quota);
+    if (e != TG_OK)
+        return e;
+    json_object_del(doc, "publishQuota"); /* the rest is TenantInfo */
+    registry_add_tenant(l->registry, rest, doc)->publish_quota = quota;
+    return TG_OK;
 }
 
 static enum tg_err read_ns(struct load *l, const char *key, const char *rest, json_t *doc)
@@ -267,9 +271,11 @@ static void settle(struct load *l)
     struct registry *r = l->registry;
     for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
         topic_trim(t);
-    registry_apply_quota(r, NULL);
+    broker_apply_quota(r);
+    for (struct tenant *t = r->tenants; t != NULL; t = t->hh.next)
+        tenant_apply_quota(t);
     for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)
-        registry_apply_quota(r, n);
+        ns_apply_quota(n);
     enum tg_err e = TG_OK;
     if (l->keep_ledgers)
         log_warn("store: ledgers that no topic has are kept, since a topic is not served");

@@ -65,9 +65,10 @@ void round_skip(struct registry *r, const struct place *p);
 /* The last step of a change: puts in force what applies to each topic of <ns> (NULL: of the broker)
  * now, then ends the change. */
 void change_apply_to_all(struct change *c, struct ns *ns);
-/* Puts the quota of <ns> (NULL: of the broker) in force: after the load, when the namespace is
- * made, and after each change. */
-void registry_apply_quota(struct registry *r, struct ns *ns);
+/* Put a quota in force: after the load, when its place is made, and after each change. */
+void broker_apply_quota(struct registry *r);
+void tenant_apply_quota(struct tenant *t);
+void ns_apply_quota(struct ns *n);
 
 /* At the start: from its row. TG_ECORRUPT: no value that is allowed. */
 TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *row);
@@ -97,6 +98,8 @@ void partitioned_free(struct partitioned *p);
 /* When it has been deleted and has no places any more. */
 void ns_free_if_gone(struct ns *n);
 
+/* {"adminRoles":[...],"allowedClusters":[...],"publishQuota":{...}} */
+json_t *tenant_row(const json_t *info, const struct rate_policy *publish_quota);
 /* {"policies":{...},"publishRate":{...},"publishQuota":{...}} */
 json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
                const struct rate_policy *publish_quota);

@@ -148,6 +148,10 @@ char *explain_command(const struct explain_scope *s)
         bytes_printf(&out, "tidegate topics set-publish-rate ");
         append_quoted(&out, s->name, without_partition(s->name));
         append_options(&out, msgs, bytes);
+    } else if (s->source == LIMIT_FROM_TENANT) {
+        bytes_printf(&out, "tidegate tenants set-publish-quota ");
+        append_quoted(&out, s->name, strlen(s->name));
+        append_options(&out, msgs, bytes);
     } else {
         bytes_printf(&out, "tidegate namespaces set-publish-%s ",
                      s->kind == SCOPE_NAMESPACE ? "quota" : "rate");

@@ -27,7 +27,13 @@ enum scope_kind {
 struct waitq; /* throttle/waitq.h: who stands in line here */
 
 /* Where a limit came from, for explain: the narrowest setter wins. */
-enum limit_source { LIMIT_UNSET, LIMIT_FROM_TOPIC, LIMIT_FROM_NAMESPACE, LIMIT_FROM_BROKER };
+enum limit_source {
+    LIMIT_UNSET,
+    LIMIT_FROM_TOPIC,
+    LIMIT_FROM_NAMESPACE,
+    LIMIT_FROM_TENANT,
+    LIMIT_FROM_BROKER,
+};
 
 struct scope {
     enum scope_kind kind;

@@ -111,6 +111,9 @@ expect 'ok' brokers healthcheck
 expect '' tenants create acme --allowed-clusters standalone
 expect 'acme' tenants list
 expect 'allowedClusters' tenants get acme
+curl -sS -f -H 'Content-Type: application/json' -d '{"publishThrottlingRateInMsg":900}' \
+    "$web/admin/v2/tenants/acme/publishQuota" || failed=$((failed + 1)) # which no Pulsar knows
+expect 'allowedClusters' tenants get acme
 expect '' namespaces create acme/east
 expect 'acme/east' namespaces list acme
 expect 'bundles' namespaces policies acme/east

@@ -25,6 +25,13 @@ def rate_of(broker, topic):
     return scope["rateInMsg"], scope["source"]
 
 
+def explain(broker, topic):
+    """Its scopes, by kind."""
+    if broker.rest("GET", f"/{harness.rest_path(topic)}/explain").status == 404:
+        broker.ok("PUT", "/" + harness.rest_path(topic))
+    return {s["kind"]: s for s in broker.ok("GET", f"/{harness.rest_path(topic)}/explain")["scopes"]}
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_rate_and_quota_of_a_namespace_are_kept_apart_and_survive(east, crash):
     assert east.rest("GET", NS + "/publishQuota").text == ""
@@ -43,6 +50,29 @@ def test_rate_and_quota_of_a_namespace_are_kept_apart_and_survive(east, crash):
     assert "publishQuota" not in east.ok("GET", NS)
     east.restart(crash)
     assert east.rest("GET", NS + "/publishQuota").text == east.rest("GET", NS + "/publishRate").text == ""
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_tenants_quota_survives_changes_of_the_tenant_and_restarts(east, crash):
+    info = east.ok("GET", "/tenants/acme")
+    assert east.rest("GET", "/tenants/acme/publishQuota").text == ""
+    east.ok("POST", "/tenants/acme/publishQuota", QUOTA)
+    for _ in range(2):
+        assert east.ok("GET", "/tenants/acme/publishQuota") == QUOTA
+        assert east.ok("GET", "/tenants/acme") == {**info, "publishQuota": QUOTA}
+        scope = explain(east, "persistent://acme/east/t")["tenant"]
+        assert (scope["name"], scope["rateInMsg"], scope["source"]) == ("acme", 5000, "tenant policy")
+        info = {"adminRoles": ["boss"], "allowedClusters": ["standalone"]}
+        east.ok("POST", "/tenants/acme", info)
+        east.restart(crash)
+    east.ok("DELETE", "/tenants/acme/publishQuota")
+    for _ in range(2):
+        assert east.rest("GET", "/tenants/acme/publishQuota").text == ""
+        assert east.ok("GET", "/tenants/acme") == info
+        east.restart(crash)
+    for method in ("GET", "POST", "DELETE"):
+        answer = east.rest(method, "/tenants/nobody/publishQuota", RATE if method == "POST" else None)
+        assert answer.status == 404 and answer.json["reason"] == "Tenant does not exist"
 
 
 def test_a_namespace_without_policies_has_no_quota(east):
@@ -177,7 +207,8 @@ def test_a_stored_dynamic_value_that_is_not_allowed_stops_the_start(broker):
     assert "ofAnotherVersion" in broker.log_tail()
 
 
-@pytest.mark.parametrize("key, field", [("namespace/public/default", "publishRate"),
+@pytest.mark.parametrize("key, field", [("tenant/public", "publishQuota"),
+                                        ("namespace/public/default", "publishRate"),
                                         ("namespace/public/default", "publishQuota"),
                                         ("partitioned/public/default/parts", "publishRate"),
                                         ("topic/public/default/t", "publishRate")])

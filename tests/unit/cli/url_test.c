@@ -92,6 +92,7 @@ static void test_flags_options_and_what_may_be_left_out(void **state)
     expect_path(CALL("namespaces", "policies", "a/b"), "/namespaces/a/b");
     expect_path(CALL("namespaces", "set-publish-quota", "a/b", "-m", "5"),
                 "/namespaces/a/b/publishQuota");
+    expect_path(CALL("tenants", "set-publish-quota", "a", "-m", "5"), "/tenants/a/publishQuota");
     expect_path(CALL("brokers", "update-dynamic-config", "--config", "x", "--value", "-1 a/b"),
                 "/brokers/configuration/x/-1%20a%2Fb");
     expect_path(CALL("brokers", "delete-dynamic-config", "-c", "x"), "/brokers/configuration/x");

@@ -192,9 +192,23 @@ static void test_the_facts_of_a_quota(void **state)
     quota_fini(&q);
 }
 
+static void test_a_tenants_quota_is_raised_at_the_tenant(void **state)
+{
+    (void)state;
+    struct explain_scope s = {.kind = SCOPE_TENANT,
+                              .name = "acme",
+                              .source = LIMIT_FROM_TENANT,
+                              .spec = {.msgs.rate = 10},
+                              .balance_bytes = INT64_MAX};
+    char *command = explain_command(&s);
+    assert_string_equal(command, "tidegate tenants set-publish-quota acme --msg-publish-rate 20");
+    free(command);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_tenants_quota_is_raised_at_the_tenant),
         cmocka_unit_test(test_the_facts_of_a_path),
         cmocka_unit_test(test_only_the_narrowest_binds),
         cmocka_unit_test(test_the_command_belongs_to_the_source),
