@@ -36,8 +36,8 @@ struct tenant {
     json_t *doc;                      /* adminRoles, allowedClusters */
     struct rate_policy publish_quota; /* policy for all topics of all its namespaces together */
     uint32_t namespaces;
-    uint32_t lingering; /* namespaces that are gone and not freed yet */
-    bool is_gone;       /* deleted, in no map: freed with the last of those */
+    uint32_t lingering;         /* namespaces that are gone and not freed yet */
+    bool is_gone;               /* deleted, in no map: freed with the last of those */
     struct broker_quota *quota; /* which publish_quota is a limit of */
     UT_hash_handle hh;
 };
