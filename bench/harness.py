@@ -164,11 +164,11 @@ class Bench:
         """One line of the table: the median of over[i][key] / under[i][key]."""
         a, b = [x[key] for x in over], [x[key] for x in under]
         ratios = [x / y for x, y in zip(a, b)]
-        self.rows.append({"row": name, "what": what, "unit": unit, "goal": goal,
-                          "value": statistics.median(a), "against": statistics.median(b),
-                          "ratio": statistics.median(ratios), "ratio_min": min(ratios),
-                          "ratio_max": max(ratios), "rounds": len(ratios), "values": a,
-                          "against_values": b, **more})
+        self.add({"row": name, "what": what, "unit": unit, "goal": goal,
+                  "value": statistics.median(a), "against": statistics.median(b),
+                  "ratio": statistics.median(ratios), "ratio_min": min(ratios),
+                  "ratio_max": max(ratios), "rounds": len(ratios), "values": a,
+                  "against_values": b, **more})
 
     def compare_cpu(self, name, what, over, under, goal=""):
         """The same of the server's CPU time: less noisy than what fits into a second."""
@@ -177,23 +177,29 @@ class Bench:
 
     def alone(self, name, what, values, unit, goal=""):
         """One line of the table: a figure with nothing beside it."""
-        self.rows.append({"row": name, "what": what, "unit": unit, "goal": goal,
-                          "value": statistics.median(values), "min": min(values),
-                          "max": max(values), "values": values})
+        self.add({"row": name, "what": what, "unit": unit, "goal": goal,
+                  "value": statistics.median(values), "min": min(values),
+                  "max": max(values), "values": values})
+
+    def add(self, result):
+        """One line of the table, shown at once: a run that is cut short has shown what it had."""
+        self.rows.append(result)
+        self.say(line_of(result))
 
     def table(self):
-        lines = [f"{'row':<18} {'value':>12} {'against':>12} {'ratio':>7} {'min..max':>14}"
-                 "  what, unit, goal"]
-        for r in self.rows:
-            against = f"{r['against']:.1f}" if "against" in r else ""
-            ratio = f"{r['ratio']:.3f}" if "ratio" in r else ""
-            low, high = ("ratio_min", "ratio_max") if "ratio" in r else ("min", "max")
-            digits = 3 if "ratio" in r else 1
-            spread = f"{r[low]:.{digits}f}..{r[high]:.{digits}f}"
-            goal = f"; goal {r['goal']}" if r["goal"] else ""
-            lines.append(f"{r['row']:<18} {r['value']:>12.1f} {against:>12} {ratio:>7} {spread:>14}"
-                         f"  {r['what']}, {r['unit']}{goal}")
-        return "\n".join(lines)
+        return "\n".join([f"{'row':<18} {'value':>12} {'against':>12} {'ratio':>7} {'min..max':>14}"
+                          "  what, unit, goal", *map(line_of, self.rows)])
+
+
+def line_of(r):
+    against = f"{r['against']:.1f}" if "against" in r else ""
+    ratio = f"{r['ratio']:.3f}" if "ratio" in r else ""
+    low, high = ("ratio_min", "ratio_max") if "ratio" in r else ("min", "max")
+    digits = 3 if "ratio" in r else 1
+    spread = f"{r[low]:.{digits}f}..{r[high]:.{digits}f}"
+    goal = f"; goal {r['goal']}" if r["goal"] else ""
+    return (f"{r['row']:<18} {r['value']:>12.1f} {against:>12} {ratio:>7} {spread:>14}"
+            f"  {r['what']}, {r['unit']}{goal}")
 
 
 def topic_path(name):

@@ -10,6 +10,9 @@ NEVER_REACHED = {"publishThrottlingRateInMsg": 100_000_000, "publishThrottlingRa
 EVERY_LIMIT = [
     ("POST", topic_path(TOPIC) + "/publishRate", NEVER_REACHED),
     ("POST", "/admin/v2/namespaces/public/default/publishRate", NEVER_REACHED),
+    ("POST", "/admin/v2/namespaces/public/default/publishQuota", NEVER_REACHED),
+    ("POST", "/admin/v2/brokers/configuration/brokerPublisherThrottlingMaxMessageRate/100000000", None),
+    ("POST", "/admin/v2/brokers/configuration/brokerPublisherThrottlingMaxByteRate/1000000000000", None),
 ]
 
 

@@ -11,8 +11,9 @@ NAMESPACE = "/admin/v2/namespaces/public/default/"
 def producers10k(b):
     """Ten thousand producers, each with a topic of its own and always two frames outstanding, that a
     limit of each topic, or a quota of their namespace, holds at 1 message/s; against the same
-    traffic sent at that pace by the clients, without a limit."""
-    each = f"producers={PRODUCERS // CONNECTIONS},window=2"
+    traffic sent at that pace by the clients, without a limit. They begin one by one over a second:
+    all at once they would be served all at once, each second, and cost next to nothing."""
+    each = f"producers={PRODUCERS // CONNECTIONS},window=2,spread=1"
 
     def run(policy=None, body=None):
         with b.broker("os") as server:

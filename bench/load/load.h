@@ -31,6 +31,7 @@ struct group {
     uint64_t frames;                /* each of them sends, or takes, so many; 0: no end */
     int window;                     /* frames outstanding; of a consumer: its permits */
     double rate;                    /* messages/s and producer; 0: as fast as the window lets */
+    double spread_s;                /* they begin one by one over this time; 0: all at once */
     int batch, size;
     bool one_write; /* a write(2) for each frame, as clients do; else one for each turn */
     char subscription[64];
@@ -49,6 +50,7 @@ struct conn;
 struct producer {
     struct conn *conn;
     struct group *group;
+    int index; /* in its group and connection */
     uint64_t id;
     char *topic, *name;
     uint64_t next_sequence, oldest_sequence; /* of frames, not messages */

@@ -30,6 +30,7 @@ static const char load_help[] =
     "    producers:\n"
     "      window=N        frames without a receipt; 1000\n"
     "      rate=R          messages/s and producer; 0: as fast as the window lets\n"
+    "      spread=S        they begin one by one over S seconds, not all at once; 0\n"
     "      size=N          bytes per message; 1024\n"
     "      writes=each     a write(2) for each frame, as clients do; else as many frames as can "
     "be\n"
@@ -97,6 +98,8 @@ static void set_group_key(struct group *g, const char *key, const char *value)
         g->frames = strtoull(value, NULL, 10);
     } else if (strcmp(key, "rate") == 0) {
         g->rate = atof(value);
+    } else if (strcmp(key, "spread") == 0) {
+        g->spread_s = atof(value);
     } else if (strcmp(key, "writes") == 0) {
         g->one_write = strcmp(value, "each") == 0;
     } else if (strcmp(key, "type") == 0) {
@@ -110,7 +113,7 @@ static bool group_is_good(const struct group *g)
 {
     return g->members >= 1 && g->window >= 1 && g->window <= WINDOW_MAX && g->batch >= 1 &&
            g->size >= 0 && (int64_t)g->batch * (g->size + 16) <= FRAME_MAX_MESSAGE - 256 &&
-           g->rate >= 0 && g->acks >= 1 && g->acks <= ACKS_MAX;
+           g->rate >= 0 && g->spread_s >= 0 && g->acks >= 1 && g->acks <= ACKS_MAX;
 }
 
 static void add_group(struct load *l, const char *spec)

@@ -59,19 +59,36 @@ void producer_fill(struct producer *p, int64_t now_ns)
         send_one(p, now_ns);
 }
 
-static void pace_fired(struct timer *t, int64_t turn_ns)
+static void begin_or_go_on(struct producer *p, int64_t now_ns)
 {
-    (void)turn_ns;
-    fill_paced(OF(struct producer, t, pace), mono_now_ns(), false);
-}
-
-void producer_begin(struct producer *p, int64_t now_ns)
-{
-    p->due_ns = now_ns;
     if (p->group->rate > 0)
         fill_paced(p, now_ns, false);
     else
         producer_fill(p, now_ns);
+}
+
+static void pace_fired(struct timer *t, int64_t turn_ns)
+{
+    (void)turn_ns;
+    begin_or_go_on(OF(struct producer, t, pace), mono_now_ns());
+}
+
+/* Its part of the time over which the producers of its group begin: one of each connection in
+ * turn. */
+static int64_t begins_after_ns(const struct producer *p)
+{
+    const struct group *g = p->group;
+    double place = (double)(p->index * g->conns + p->conn->index - g->first_conn);
+    return (int64_t)(g->spread_s * place / (g->conns * g->members) * (double)MONO_S);
+}
+
+void producer_begin(struct producer *p, int64_t now_ns)
+{
+    p->due_ns = now_ns + begins_after_ns(p);
+    if (p->due_ns > now_ns)
+        timer_arm(p->conn->load->w, &p->pace, p->due_ns);
+    else
+        begin_or_go_on(p, now_ns);
 }
 
 /* ---- receipts in ---- */
@@ -159,6 +176,7 @@ struct producer *producer_make(struct conn *c, struct group *g, int index)
     struct producer *p = xcalloc(1, sizeof(*p));
     p->conn = c;
     p->group = g;
+    p->index = index;
     p->name = xasprintf("load-%s-%d-%d", g->name, c->index, index);
     p->sent_ns = xcalloc((size_t)g->window, sizeof(*p->sent_ns));
     timer_init(&p->pace, pace_fired);
