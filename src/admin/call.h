@@ -19,6 +19,7 @@
 #include "net/worker.h"
 
 enum {
+    CALL_CLIENT_MAX = 56,    /* "[" INET6_ADDRSTRLEN "]:65535" */
     CALL_BODY_MAX = 1 << 20, /* the largest body a client sends is a policies document: a few KB */
 };
 
@@ -72,6 +73,7 @@ struct call {
     struct bytes body;
     int64_t charged_bytes; /* to BUDGET_HTTP */
     bool too_large, no_memory;
+    char client[CALL_CLIENT_MAX]; /* its address */
 
     /* the handler's */
     struct broker *broker;

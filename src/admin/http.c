@@ -6,6 +6,8 @@
  * stop's can come in either order: the first one counts. */
 #include "admin/http.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -99,10 +101,13 @@ static void deliver(struct mail *m, struct worker *w)
     struct call *c = (struct call *)m;
     c->shard = shard_of(w);
     atomic_fetch_add(&c->refs, 1); /* a handler that has replied may still look at the request */
-    if (c->broker->ready)
+    if (c->broker->ready) {
+        registry_set_author(c->broker->registry, c->client);
         c->match.route->handle(c);
-    else
+        registry_set_author(c->broker->registry, NULL);
+    } else {
         reply_reason(c, 503, "the broker is not ready");
+    }
     call_unref(c);
 }
 
@@ -174,6 +179,20 @@ void http_refuse_all(struct admin *a)
 
 /* ---- a request ---- */
 
+static void put_client(struct call *c, const struct sockaddr *a)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    if (a != NULL && a->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(c->client, sizeof c->client, "%s:%d", host, ntohs(in->sin_port));
+    } else if (a != NULL && a->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)a;
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
+        snprintf(c->client, sizeof c->client, "[%s]:%d", host, ntohs(in->sin6_port));
+    }
+}
+
 void *http_on_target(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct admin *a = cls;
@@ -181,6 +200,9 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     c->connection = connection;
     c->peer =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    const union MHD_ConnectionInfo *from =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    put_client(c, from != NULL ? from->client_addr : NULL);
     peer_enter(&a->peers, c->peer, PEER_ASKING, 0, a->now_ns);
     atomic_fetch_add(&a->open_calls, 1);
     return c;

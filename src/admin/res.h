@@ -113,6 +113,13 @@ void brokers_runtime(struct call *c);
 void brokers_owned_namespaces(struct call *c);
 void brokers_topic_stats(struct call *c);
 
+void clients_list(struct call *c);
+
+void blocks_list(struct call *c);
+void blocks_get(struct call *c);
+void blocks_add(struct call *c);
+void blocks_remove(struct call *c);
+
 void lookup_topic(struct call *c);
 void lookup_bundle(struct call *c);
 void explain_topic(struct call *c);

@@ -207,7 +207,7 @@ void brokers_topic_stats(struct call *c)
     static const struct survey_kind kind = {
         .id = SURVEY_TOPIC_STATS,
         .content_type = "application/json",
-        .topics_per_turn = STATS_PER_TURN,
+        .per_turn = STATS_PER_TURN,
         .show = show,
         .drop = drop,
         .gather = gather,

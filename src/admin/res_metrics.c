@@ -256,7 +256,7 @@ void metrics_get(struct call *c)
     static const struct survey_kind kind = {
         .id = SURVEY_METRICS,
         .content_type = "text/plain; version=0.0.4; charset=utf-8",
-        .topics_per_turn = TOPICS_PER_TURN,
+        .per_turn = TOPICS_PER_TURN,
         .show = show,
         .drop = drop,
         .gather = gather,

@@ -10,6 +10,7 @@
 #define DOMAIN_NS  "/admin/v2/{domain}/{tenant}/{ns}"
 #define TOPIC      DOMAIN_NS "/{topic}"
 #define SUB        TOPIC "/subscription/{sub}"
+#define BLOCKS     "/admin/v2/blocks"
 #define BROKERS    "/admin/v2/brokers"
 
 #define GET        HTTP_GET, ROUTE_SHORT
@@ -73,6 +74,14 @@ const struct route routes[] = {
     {GET_LONG, BROKERS "/{name}/{value}/ownedNamespaces", brokers_owned_namespaces,
      "what a broker serves"},
     {GET_SURVEY, "/admin/v2/broker-stats/topics", brokers_topic_stats, "statistics of all topics"},
+
+    {GET_SURVEY, "/admin/v2/clients", clients_list,
+     "connections with address, producers, consumers, rates"},
+
+    {GET, BLOCKS, blocks_list, "who is blocked"},
+    {POST, BLOCKS, blocks_add, "block a producer, topic, namespace, tenant, address or role"},
+    {GET, BLOCKS "/{number}", blocks_get, "a block"},
+    {DELETE, BLOCKS "/{number}", blocks_remove, "lift it"},
 
     {GET_LONG, DOMAIN_NS, topics_list, "topics and partitions of a namespace"},
     {GET_LONG, DOMAIN_NS "/partitioned", topics_list_partitioned, "partitioned topics"},

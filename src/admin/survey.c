@@ -120,7 +120,11 @@ static void begin(struct survey *s, struct admin *a, const struct survey_kind *k
     s->mail.deliver = on_written;
     s->answering = s->asking;
     s->asking = NULL;
-    walk_begin(a->broker, kind->topics_per_turn, kind->show, on_shown, s);
+    struct walk_ops ops = {.per_turn = kind->per_turn,
+                           .show = kind->show,
+                           .show_conn = kind->show_conn,
+                           .done = on_shown};
+    walk_begin(a->broker, &ops, s);
 }
 
 void survey_ask(struct call *c, const struct survey_kind *kind)

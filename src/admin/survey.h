@@ -1,7 +1,7 @@
-/* survey.h - requests that all topics of all workers are looked at for, and whose answer is long:
- * metrics, statistics of everything. One of a kind is made at a time, and everybody who asks
- * meanwhile is answered by the next one, with one text: a thousand who ask at once cost no more
- * than two, and those who don't read their answer share it. */
+/* survey.h - requests that all topics or connections of all workers are looked at for, and whose
+ * answer is long: metrics, statistics of everything. One of a kind is made at a time, and everybody
+ * who asks meanwhile is answered by the next one, with one text: a thousand who ask at once cost no
+ * more than two, and those who don't read their answer share it. */
 #ifndef ADMIN_SURVEY_H
 #define ADMIN_SURVEY_H
 
@@ -12,15 +12,16 @@ struct admin;
 struct bytes;
 struct call;
 
-enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEYS };
+enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEY_CLIENTS, SURVEYS };
 
 /* How one kind of it is made. */
 struct survey_kind {
     enum survey_id id;
     const char *content_type;
-    uint32_t topics_per_turn;
-    /* On the topic's worker: adds it to part->data. */
+    uint32_t per_turn; /* topics or connections */
+    /* On the topic's, the connection's worker: adds it to part->data. NULL: none of these. */
     void (*show)(struct walk_part *part, struct topic *t);
+    void (*show_conn)(struct walk_part *part, struct conn *c);
     void (*drop)(void *part_data); /* the walk was lost; not called with NULL */
     /* On the control worker: takes what the parts have, and what else is wanted from there. */
     void *(*gather)(struct broker *b, struct walk *w);

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/block.h"
 #include "broker/front.h"
 #include "broker/link.h"
 #include "broker/quotas.h"
@@ -342,6 +343,7 @@ void broker_close(struct broker *b)
     quotas_free(b->quotas);
     for (int i = 0; i < b->shards; i++) {
         struct shard *s = &b->shard[i];
+        block_set_unref(s->blocks);
         if (s->log) {
             ms_port_close(s->meta);
             ls_port_close(s->log);

@@ -18,6 +18,7 @@
 #include "store/meta_store.h"
 
 struct arena;
+struct block_set;
 struct broker;
 struct conn;
 struct link;
@@ -46,6 +47,7 @@ struct shard {
     struct link *links_orphaned;         /* link.c: whose other worker has ended first */
     struct letter_queue unsent[BROKER_WORKERS_MAX], undelivered; /* letter.c */
     struct timer unsent_timer;
+    struct block_set *blocks;   /* in force here (blocking.h); NULL before the first */
     struct walk_part *walks;    /* under way here */
     struct timer stalled_timer; /* front.c */
     bool stopping;              /* nothing more is read */

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/blocking.h"
 #include "broker/conn.h"
 #include "broker/kv.h"
 #include "broker/names.h"
@@ -92,6 +93,12 @@ static void register_producer(struct conn *c, const Pulsar__Proto__CommandProduc
         conn_note_gone(c, ID_PRODUCER, in->producer_id);
         return;
     }
+    const struct block *b = blocking_producer(c, &t->name, in->producer_name);
+    if (b && b->disconnect) {
+        conn_send_error(c, in->request_id, E(ServiceNotReady), "blocked by an administrator");
+        conn_note_gone(c, ID_PRODUCER, in->producer_id);
+        return;
+    }
     if (old && old->conn != c)
         producer_send_away(old);
     else if (old)
@@ -105,6 +112,7 @@ static void register_producer(struct conn *c, const Pulsar__Proto__CommandProduc
     log_info("producer %s: conn %" PRIu64 " %s, topic %s", p->name, c->id, p->address,
              t->name.full);
     send_producer_success(c, in->request_id, p);
+    block_set_on_producer(p, b);
 }
 
 const char *cmd_producer_problem(const Pulsar__Proto__CommandProducer *in)

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/blocking.h"
 #include "broker/consumer_opening.h"
 #include "broker/kv.h"
 
@@ -72,6 +73,11 @@ static void refuse_for(struct consumer_opening *o, enum tg_err e, const char *wh
 static void connect_consumer(struct consumer_opening *o, struct subscription *s)
 {
     struct consumer *c = o->consumer;
+    const struct block *b = blocking_consumer(c->conn, &s->topic->name);
+    if (b && b->disconnect) {
+        refuse(o, E(ServiceNotReady), "blocked by an administrator");
+        return;
+    }
     switch (consumer_attach(c, s, o->type)) {
     case CONSUMER_EXCLUSIVE_TAKEN:
         refuse(o, E(ConsumerBusy), "Exclusive consumer is already connected");
@@ -85,6 +91,7 @@ static void connect_consumer(struct consumer_opening *o, struct subscription *s)
     log_info("topic %s: subscription %s: consumer %s: conn %" PRIu64 " %s", s->topic->name.full,
              s->name, c->name, c->conn->id, c->conn->peer);
     conn_send_success(c->conn, o->request_id);
+    block_set_on_consumer(c, b);
     opening_free(o);
 }
 

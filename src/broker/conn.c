@@ -13,6 +13,7 @@
 #include "broker/producer.h"
 #include "broker/route.h"
 #include "broker/subscription.h"
+#include "broker/walk.h"
 
 enum { CLOSE_REASON_MAX = 256 };
 
@@ -21,6 +22,7 @@ void conn_init(struct conn *c, struct shard *s, uint64_t id, enum conn_state sta
     c->id = id;
     c->shard = s;
     c->state = state;
+    c->role = "";
     HASH_ADD(hh, s->conns, id, sizeof c->id, c);
 }
 
@@ -29,6 +31,7 @@ void conn_detach(struct conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    walks_skip_conn(c->shard, c);
     HASH_DEL(c->shard->conns, c);
     struct producer *p, *next_p;
     HASH_ITER(hh, c->producers, p, next_p)

@@ -39,6 +39,7 @@ struct conn {
     enum conn_state state;
     char *client_version; /* of CONNECT, blanks kept out of stats */
     const char *peer;     /* "127.0.0.1:40112"; the front's or the link's */
+    const char *role;     /* "": there is no authentication */
     int64_t connected_wall_ns;
     struct producer *producers;     /* map by producer_id */
     struct consumer *consumers;     /* map by consumer_id */

@@ -53,7 +53,8 @@ void dispatch_retry_fired(struct timer *t, int64_t now_ns)
 
 static bool is_available(struct consumer *c)
 {
-    if (c->permits <= 0 || c->blocked_on_unacked || c->conn->state != CONN_READY)
+    if (c->permits <= 0 || c->blocked_on_unacked || c->blocked_by != 0 ||
+        c->conn->state != CONN_READY)
         return false;
     if (conn_is_congested(c->conn)) {
         c->conn->subscriptions_waiting = true; /* its on_drained brings it back */

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/block.h"
 #include "broker/link.h"
 #include "broker/opening.h"
 #include "broker/subscription.h"
@@ -281,22 +282,34 @@ static bool is_full(const struct broker *b)
     return most > 0 && atomic_load_explicit(&b->connections, memory_order_relaxed) >= most;
 }
 
-static void refuse(struct shard *s, struct stream *stream)
+static void refuse(struct shard *s, struct stream *stream, const char *why)
 {
     uint32_t kept_back;
     if (log_gate_open(&s->refused_log, REFUSALS_PER_SECOND, shard_now_ns(s), &kept_back))
-        log_warn("%s: refused: %s (%u lines kept back)", stream_peer(stream),
-                 s->stopping ? "the broker stops" : "brokerMaxConnections is reached",
+        log_warn("%s: refused: %s (%u lines kept back)", stream_peer(stream), why,
                  (unsigned)kept_back);
     stream_close(stream, "refused");
+}
+
+/* NULL: it is let in. */
+static const char *refusal(const struct shard *s, const struct stream *stream)
+{
+    if (s->stopping)
+        return "the broker stops";
+    if (is_full(s->broker))
+        return "brokerMaxConnections is reached";
+    if (block_set_match_client(s->blocks, stream_peer(stream), NULL) != NULL)
+        return "its address is blocked by an administrator";
+    return NULL;
 }
 
 void front_accept(struct shard *s, struct stream *stream)
 {
     struct broker *b = s->broker;
-    if (s->stopping || is_full(b)) {
+    const char *why = refusal(s, stream);
+    if (why) {
         atomic_fetch_sub_explicit(&s->placed_connections, 1, memory_order_relaxed);
-        refuse(s, stream);
+        refuse(s, stream, why);
         return;
     }
     struct front *f = xcalloc(1, sizeof *f);

@@ -45,8 +45,9 @@ struct producer {
     int64_t counted_from_ns;             /* what is before it is in topic->throttled_ns */
     struct log_gate log_gate;            /* begin/end lines */
 
-    uint64_t in_flight; /* appended, not yet durable */
-    bool closing;       /* CLOSE_PRODUCER waits for in_flight == 0 */
+    uint64_t in_flight;  /* appended, not yet durable */
+    uint64_t blocked_by; /* the block that holds for it (blocking.h); 0: none */
+    bool closing;        /* CLOSE_PRODUCER waits for in_flight == 0 */
     uint64_t close_request_id;
     struct tg_meter msgs, bytes;
     uint64_t receipts;
@@ -111,6 +112,10 @@ void publish_forget_in_flight(struct topic *t);
 void publish_memory_given_back(struct shard *s);
 /* The store has room again: those who wait for it go on. */
 void publish_store_has_room(struct shard *s);
+/* An administrator's block (blocking.h): what comes is parked, whatever its limits, until it is
+ * lifted; then it goes on in order. Each where the other held before. */
+void publish_block(struct producer *p);
+void publish_unblock(struct producer *p);
 /* A limit of the topic was changed or removed. */
 void publish_limit_changed(struct topic *t);
 

@@ -9,7 +9,8 @@
  * producer is parked, its later frames are parked behind it: order is kept whatever it waits for.
  *
  * Invariant: a producer has frames parked <=> its gate is not OPEN <=> it is in its topic's queue
- * or in shard->blocked. */
+ * or in shard->blocked. But while an administrator blocks it (REASON_BLOCKED) it is in neither, and
+ * its gate is not OPEN, parked frames or not. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -248,15 +249,20 @@ static enum throttle_reason reason_of(const struct producer *p)
 }
 
 /* It stands in its topic's line, for the topic's own tokens or (<lacking>) a quota's. */
-static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
+static void stand_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
 {
     struct topic *t = p->topic;
     p->binding = &t->scope;
     p->lacking = lacking;
-    t->rate_limit_hits++;
     gate_set(&p->gate, reason_of(p));
     waitq_enter(&t->waiters, &p->waiter, now_ns);
     set_allowance(p);
+}
+
+static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
+{
+    p->topic->rate_limit_hits++;
+    stand_in_line(p, lacking, now_ns);
 }
 
 /* It stands there still, for something else. */
@@ -296,6 +302,42 @@ static void stop_waiting_for_store(struct producer *p)
     p->is_blocked = false;
     gate_clear(&p->gate, REASON_PUBLISH_BUFFER);
     gate_clear(&p->gate, REASON_STORAGE_FULL);
+}
+
+/* What the queue can't use of its credit goes back to the quotas. */
+static void queue_ran(struct topic *t, int64_t now_ns)
+{
+    if (t->claim)
+        claim_queue_ran(claim_of(t), &t->waiters, now_ns);
+}
+
+/* ---- blocked by an administrator ---- */
+
+void publish_block(struct producer *p)
+{
+    struct topic *t = p->topic;
+    int64_t now_ns = shard_now_ns(t->shard);
+    bool waited = p->binding != NULL;
+    gate_set(&p->gate, REASON_BLOCKED); /* first: its gate is never seen without a reason */
+    stop_waiting_for_store(p);
+    if (waited) {
+        waitq_leave(&p->waiter, now_ns);
+        stop_waiting(p);
+    }
+    parking_allow(&p->parking, UINT64_MAX, STORE_PARK_BYTES);
+    advance(p, now_ns);
+    if (waited)
+        queue_ran(t, now_ns);
+}
+
+/* What it has parked goes where all others' does: through the topic's queue. */
+void publish_unblock(struct producer *p)
+{
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    gate_clear(&p->gate, REASON_BLOCKED);
+    if (parking_head(&p->parking))
+        stand_in_line(p, NULL, now_ns);
+    advance(p, now_ns);
 }
 
 void publish_frame(struct producer *p, const struct publish *m)
@@ -398,13 +440,6 @@ static void queue_arm(void *ctx, int64_t deadline_ns)
 
 const struct waitq_ops publish_waitq_ops = {
     .cost = waiter_cost, .grant = waiter_grant, .arm = queue_arm};
-
-/* What the queue can't use of its credit goes back to the quotas. */
-static void queue_ran(struct topic *t, int64_t now_ns)
-{
-    if (t->claim)
-        claim_queue_ran(claim_of(t), &t->waiters, now_ns);
-}
 
 void publish_timer_fired(struct timer *timer, int64_t now_ns)
 {
@@ -524,6 +559,7 @@ void publish_abandon(struct producer *p)
     t->parked_msgs -= p->parking.messages;
     t->parked_bytes -= producer_parked_bytes(p);
     parking_clear(&p->parking);
+    gate_clear(&p->gate, REASON_BLOCKED);
     stop_waiting_for_store(p);
     if (p->binding) {
         waitq_leave(&p->waiter, now_ns);

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/block.h"
 #include "broker/quotas.h"
 #include "broker/registry_priv.h"
 
@@ -22,6 +23,8 @@ static void change_free(struct change *c)
     free(c->name);
     json_decref(c->doc);
     topic_name_fini(&c->topic);
+    block_free(c->block);
+    free(c->by);
     free(c);
 }
 
@@ -34,9 +37,16 @@ struct change *change_new(struct registry *r, void (*begin)(struct change *c), c
                          .done = done,
                          .ctx = ctx,
                          .name = name,
-                         .doc = json_incref(doc)};
+                         .doc = json_incref(doc),
+                         .by = r->author != NULL ? xstrdup(r->author) : NULL};
     c->topic.partition = -1;
     return c;
+}
+
+void registry_set_author(struct registry *r, const char *who)
+{
+    free(r->author);
+    r->author = who != NULL ? xstrdup(who) : NULL;
 }
 
 static void arm_pump(struct registry *r)
@@ -142,6 +152,7 @@ struct registry *registry_new(struct shard *control)
     r->dynamic = json_object();
     timer_init(&r->pump, pump);
     timer_init(&r->step_timer, on_step);
+    registry_blocks_init(r);
     return r;
 }
 
@@ -249,7 +260,9 @@ void registry_free(struct registry *r)
         HASH_DEL(r->clusters, c);
         cluster_free(c);
     }
+    registry_blocks_free(r);
     json_decref(r->dynamic);
+    free(r->author);
     free(r->load);
     free(r);
 }

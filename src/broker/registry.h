@@ -5,6 +5,7 @@
  * Owner: worker 0 (the control worker); no other may look into it. Metadata keys, values are JSON:
  *   cluster/<c>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
  *   dynamic/<setting>                 (registry_dynamic.c)
+ *   block/<id>                        (registry_blocks.c)
  *   topic/<t>/<ns>/<local>            (place_row.c)
  *   cursor/<t>/<ns>/<local>\n<sub>    (cursor_store.c) */
 #ifndef BROKER_REGISTRY_H
@@ -19,6 +20,7 @@
 #include "broker/names.h"
 #include "quota/policy.h"
 
+struct block;
 struct broker_quota;
 struct place;
 struct registry;
@@ -107,6 +109,22 @@ void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const stru
                                    registry_done done, void *ctx);
 void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
                                        const struct rate_policy *p, registry_done done, void *ctx);
+
+/* Who asks for the changes that are submitted from now on: an administrator's address. NULL: the
+ * broker itself. */
+void registry_set_author(struct registry *r, const char *who);
+
+/* ---- blocks (block.h) ---- */
+
+/* The first; walk with next. */
+const struct block *registry_blocks(const struct registry *r);
+struct block *registry_block(const struct registry *r, uint64_t id); /* NULL: none */
+/* Takes <b>; takes the place of one with that kind and name. *id is its id when <done> is called
+ * with TG_OK: it is in force everywhere then. TG_ELIMIT: BLOCKS_MAX stand. */
+void registry_add_block(struct registry *r, struct block *b, uint64_t *id, registry_done done,
+                        void *ctx);
+/* TG_ENOENT. */
+void registry_remove_block(struct registry *r, uint64_t id, registry_done done, void *ctx);
 
 /* Makes the metadata and the partitions 0..n-1 themselves. TG_ENOENT: no such namespace; TG_EEXIST:
  * a topic or partitioned topic of that name; TG_ERANGE: the name leaves no room for its

@@ -46,6 +46,12 @@ static enum tg_err read_dynamic(struct load *l, const char *key, const char *res
     return dynamic_restore(l->registry, rest, doc);
 }
 
+static enum tg_err read_block(struct load *l, const char *key, const char *rest, json_t *doc)
+{
+    (void)key, (void)rest;
+    return block_restore(l->registry, doc);
+}
+
 static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, const char *field,
                                           struct rate_policy *out)
 {
@@ -159,9 +165,10 @@ static enum tg_err read_cursor(struct load *l, const char *key, const char *rest
 
 /* In the order in which they need each other. */
 static const struct row_kind kinds[] = {
-    {"dynamic/", read_dynamic}, {"cluster/", read_cluster},         {"tenant/", read_tenant},
-    {"namespace/", read_ns},    {"partitioned/", read_partitioned}, {"topic/", read_topic},
-    {"cursor/", read_cursor},
+    {"dynamic/", read_dynamic},         {"cluster/", read_cluster},
+    {"tenant/", read_tenant},           {"namespace/", read_ns},
+    {"partitioned/", read_partitioned}, {"topic/", read_topic},
+    {"cursor/", read_cursor},           {"block/", read_block},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 static const char own_prefix[] = "broker/"; /* broker.c's */
@@ -266,6 +273,12 @@ static void finish(struct load *l, enum tg_err e)
     done(ctx, e);
 }
 
+static void on_blocks(void *ctx, enum tg_err e)
+{
+    if (e != TG_ECLOSED) /* else the broker stops: registry_free frees the load */
+        finish(ctx, e);
+}
+
 static void settle(struct load *l)
 {
     struct registry *r = l->registry;
@@ -283,7 +296,10 @@ static void settle(struct load *l)
         e = drop_orphans(r);
     log_info("metadata: %u tenants, %u namespaces, %u topics", HASH_COUNT(r->tenants),
              HASH_COUNT(r->namespaces), places_count(r));
-    finish(l, e);
+    if (e == TG_OK)
+        registry_blocks_start(r, on_blocks, l);
+    else
+        finish(l, e);
 }
 
 /* Counts one step's parts; the last one ends the step. True when it has ended well. */

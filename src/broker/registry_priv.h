@@ -28,6 +28,10 @@ struct change {
     struct topic_name topic;
     int partitions;
     bool is_new, force;
+    struct block *block;
+    uint64_t id, *id_out; /* of a block */
+    bool only_if_ended;
+    char *by; /* who asked for it (registry_set_author); NULL: nobody, the broker itself */
     /* while it runs */
     int next_one, end; /* partitions still to be seen to */
     int pending;
@@ -49,6 +53,12 @@ struct registry {
     struct change *head, *tail; /* waiting */
     struct change *current;     /* being carried out */
     uint32_t waiting;
+    char *author;         /* of the request being handled */
+    struct block *blocks; /* list: registry_blocks.c */
+    uint32_t block_count;
+    uint64_t last_block;      /* the highest id */
+    struct timer block_timer; /* the next one that ends */
+    bool ending_block;
     struct load *load;              /* while registry_load runs */
     bool (*step)(struct change *c); /* the current change's: change_in_steps */
     struct timer step_timer;
@@ -72,6 +82,15 @@ void ns_apply_quota(struct ns *n);
 
 /* At the start: from its row. TG_ECORRUPT: no value that is allowed. */
 TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *row);
+
+/* ---- blocks (registry_blocks.c) ---- */
+
+void registry_blocks_init(struct registry *r);
+void registry_blocks_free(struct registry *r);
+/* At the start: from its row. */
+TG_MUSTCHECK enum tg_err block_restore(struct registry *r, const json_t *row);
+/* At the start, when all rows have been read: puts them in force, before any client comes. */
+void registry_blocks_start(struct registry *r, void (*done)(void *ctx, enum tg_err e), void *ctx);
 
 /* Takes <name> (may be NULL); borrows <doc>. */
 struct change *change_new(struct registry *r, void (*begin)(struct change *c), char *name,

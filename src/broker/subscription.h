@@ -47,6 +47,7 @@ struct consumer {
     struct entry_map pending;  /* Shared: entries delivered and not acknowledged */
     uint64_t unacked_messages; /* in pending */
     bool blocked_on_unacked;
+    uint64_t blocked_by; /* the block that holds for it (blocking.h); 0: none */
     int64_t connected_wall_ns, last_flow_wall_ns, last_ack_wall_ns, last_consumed_wall_ns;
     struct tg_meter msgs_out, bytes_out, acks, redelivered;
 };

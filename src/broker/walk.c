@@ -1,7 +1,7 @@
 /* walk.c - see walk.h.
  *
- * Invariant: a part that is under way is in its shard's list and stands at a topic that is in the
- * shard's map; a topic that leaves the map moves it on first (walks_skip). */
+ * Invariant: a part that is under way is in its shard's list and stands at a topic, and at a
+ * connection, that are in the shard's maps; what leaves a map moves it on first (walks_skip). */
 #include "broker/walk.h"
 
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "base/alloc.h"
+#include "broker/conn.h"
 #include "broker/topic.h"
 
 static void part_ended(struct walk_part *part)
@@ -16,7 +17,7 @@ static void part_ended(struct walk_part *part)
     struct walk *w = part->walk;
     if (--w->pending > 0)
         return;
-    w->done(w);
+    w->ops.done(w);
     free(w);
 }
 
@@ -43,16 +44,30 @@ static void go_back(struct walk_part *part)
         letter_post(part->shard, control, &part->letter, on_return, on_lost);
 }
 
-static void show_some(struct walk_part *part)
+/* False: there is nothing more. */
+static bool show_next(struct walk_part *part)
 {
     struct walk *w = part->walk;
-    for (uint32_t i = 0; i < w->per_turn && part->at; i++) {
-        struct topic *t = part->at;
+    struct topic *t = part->at;
+    struct conn *c = part->at_conn;
+    if (t) {
         part->at = t->hh.next;
         part->shown++;
-        w->show(part, t);
+        w->ops.show(part, t);
+    } else if (c) {
+        part->at_conn = c->hh.next;
+        w->ops.show_conn(part, c);
     }
-    if (part->at)
+    return part->at || part->at_conn;
+}
+
+static void show_some(struct walk_part *part)
+{
+    uint32_t left = part->walk->ops.per_turn;
+    bool more = part->at || part->at_conn;
+    while (more && left-- > 0)
+        more = show_next(part);
+    if (more)
         timer_arm(part->shard->worker, &part->timer, shard_now_ns(part->shard)); /* next turn */
     else
         go_back(part);
@@ -67,22 +82,19 @@ static void on_turn(struct timer *t, int64_t now_ns)
 static void on_arrival(struct letter *l, struct shard *at)
 {
     struct walk_part *part = (struct walk_part *)l;
-    part->at = at->topics;
+    const struct walk_ops *ops = &part->walk->ops;
+    if (ops->arrive)
+        ops->arrive(part);
+    part->at = ops->show ? at->topics : NULL;
+    part->at_conn = ops->show_conn ? at->conns : NULL;
     DL_APPEND(at->walks, part);
     show_some(part);
 }
 
-void walk_begin(struct broker *b, uint32_t per_turn,
-                void (*show)(struct walk_part *part, struct topic *t), void (*done)(struct walk *w),
-                void *ctx)
+void walk_begin(struct broker *b, const struct walk_ops *ops, void *ctx)
 {
     struct walk *w = xcalloc(1, sizeof *w + (size_t)b->shards * sizeof w->part[0]);
-    *w = (struct walk){.ctx = ctx,
-                       .show = show,
-                       .done = done,
-                       .per_turn = per_turn,
-                       .pending = b->shards,
-                       .parts = b->shards};
+    *w = (struct walk){.ctx = ctx, .ops = *ops, .pending = b->shards, .parts = b->shards};
     for (int i = 0; i < b->shards; i++) {
         struct walk_part *part = &w->part[i];
         part->walk = w;
@@ -103,6 +115,16 @@ void walks_skip(struct shard *s, struct topic *t)
     {
         if (part->at == t)
             part->at = t->hh.next;
+    }
+}
+
+void walks_skip_conn(struct shard *s, struct conn *c)
+{
+    struct walk_part *part;
+    DL_FOREACH(s->walks, part)
+    {
+        if (part->at_conn == c)
+            part->at_conn = c->hh.next;
     }
 }
 

@@ -13,7 +13,7 @@
 #define ADMIN_URL_STANDARD "http://127.0.0.1:8080"
 
 static const struct command *const tables[] = {cluster_commands, namespace_commands, topic_commands,
-                                               other_commands};
+                                               client_commands, other_commands};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const char *const groups[][2] = {
@@ -23,6 +23,8 @@ static const char *const groups[][2] = {
     {"topics", "topics, their subscriptions and limits"},
     {"topicPolicies", "limits of one topic (the same as in topics)"},
     {"brokers", "the broker itself"},
+    {"clients", "connections"},
+    {"block", "producers and consumers that are stopped by hand"},
     {"store", "a data directory"},
 };
 enum { GROUPS = sizeof groups / sizeof groups[0] };

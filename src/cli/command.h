@@ -45,7 +45,7 @@ const char *call_arg(const struct call *c, const char *name);
 
 /* Ends of tables are rows without a name. */
 extern const struct command cluster_commands[], namespace_commands[], topic_commands[],
-    other_commands[];
+    client_commands[], other_commands[];
 
 /* Options that several tables use (options.c). */
 extern const struct cli_option no_options[], force_options[], set_rate_options[],
@@ -64,6 +64,9 @@ int output_print(const struct call *c, const char *reply);
 /* "tidegate: <group> <name>: ..." on stderr. */
 void complain(const struct call *c, const char *fmt, ...) TG_PRINTF(2, 3);
 
+int clients_list_run(struct call *c);  /* cmds_clients.c */
+int block_list_run(struct call *c);    /* cmds_clients.c */
+int block_remove_run(struct call *c);  /* cmds_clients.c */
 int explain_run(struct call *c);       /* explain.c */
 int store_dump_run(struct call *c);    /* store.c */
 int store_verify_run(struct call *c);  /* store.c */

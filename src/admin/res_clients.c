@@ -1,0 +1,216 @@
+/* res_clients.c - GET /admin/v2/clients: every connection, and what it does. A connection's socket
+ * is on one worker and its producers and consumers may be on others: each worker says what it has
+ * of it, and the parts of one connection are put together by its id. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/res.h"
+#include "admin/survey.h"
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/front.h"
+#include "broker/producer.h"
+
+enum {
+    CLIENTS_PER_TURN = 20, /* some 5 us each, and 2 us a producer or consumer */
+    LISTED_MAX = 1000,     /* of a connection's producers or consumers on one worker */
+};
+
+static json_t *wire_id(uint64_t id)
+{
+    return json_integer((json_int_t)id); /* a client's own number: of any size, seen as signed */
+}
+
+/* ---- on the connection's workers ---- */
+
+struct rates {
+    double msgs_in, bytes_in, msgs_out, bytes_out;
+};
+
+static json_t *producer_json(const struct producer *p, struct rates *sum, int64_t now_ns)
+{
+    double msgs = tg_meter_rate(&p->msgs, now_ns), bytes = tg_meter_rate(&p->bytes, now_ns);
+    enum throttle_reason r = gate_reason(&p->gate);
+    sum->msgs_in += msgs;
+    sum->bytes_in += bytes;
+    json_t *j = json_pack("{s:o,s:s,s:s,s:f,s:f,s:s}", "id", wire_id(p->id), "name", p->name,
+                          "topic", p->topic->name.full, "msgRateIn", msgs, "msgThroughputIn", bytes,
+                          "step", gate_step_name(p->gate.step));
+    bool waits = p->gate.step != GATE_OPEN && r != REASON_COUNT;
+    json_object_set_new(j, "reason", waits ? json_string(reason_name(r)) : json_null());
+    json_object_set_new(j, "block",
+                        p->blocked_by != 0 ? json_integer((json_int_t)p->blocked_by) : json_null());
+    return j;
+}
+
+static json_t *consumer_json(const struct consumer *k, struct rates *sum, int64_t now_ns)
+{
+    double msgs = tg_meter_rate(&k->msgs_out, now_ns), bytes = tg_meter_rate(&k->bytes_out, now_ns);
+    sum->msgs_out += msgs;
+    sum->bytes_out += bytes;
+    json_t *j =
+        json_pack("{s:o,s:s,s:f,s:f,s:I}", "id", wire_id(k->id), "name", k->name, "msgRateOut",
+                  msgs, "msgThroughputOut", bytes, "availablePermits", (json_int_t)k->permits);
+    const struct subscription *s = k->sub; /* NULL: it is being opened */
+    json_object_set_new(j, "topic", s != NULL ? json_string(s->topic->name.full) : json_null());
+    json_object_set_new(j, "subscription", s != NULL ? json_string(s->name) : json_null());
+    json_object_set_new(j, "block",
+                        k->blocked_by != 0 ? json_integer((json_int_t)k->blocked_by) : json_null());
+    return j;
+}
+
+static void append(json_t *list, json_t *one)
+{
+    if (json_array_size(list) < LISTED_MAX)
+        json_array_append_new(list, one);
+    else
+        json_decref(one);
+}
+
+static void put_what_it_has(json_t *j, struct conn *c, int64_t now_ns)
+{
+    struct rates sum = {0};
+    json_t *producers = json_array(), *consumers = json_array();
+    json_int_t throttled = 0;
+    for (struct producer *p = c->producers; p != NULL; p = p->hh.next) {
+        append(producers, producer_json(p, &sum, now_ns));
+        throttled += p->gate.step != GATE_OPEN;
+    }
+    for (struct consumer *k = c->consumers; k != NULL; k = k->hh.next)
+        append(consumers, consumer_json(k, &sum, now_ns));
+    json_object_update_new(j, json_pack("{s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:o,s:o}", "producers",
+                                        (int)c->producer_count, "consumers", (int)c->consumer_count,
+                                        "throttledProducers", throttled, "msgRateIn", sum.msgs_in,
+                                        "msgThroughputIn", sum.bytes_in, "msgRateOut", sum.msgs_out,
+                                        "msgThroughputOut", sum.bytes_out, "producerList",
+                                        producers, "consumerList", consumers));
+}
+
+static void put_socket(json_t *j, const struct conn *c)
+{
+    const struct front *f = c->front;
+    json_object_update_new(j,
+                           json_pack("{s:I,s:s,s:s,s:s,s:i,s:o,s:i,s:b}", "id", (json_int_t)c->id,
+                                     "address", c->peer, "role", c->role, "clientVersion",
+                                     c->client_version != NULL ? c->client_version : "",
+                                     "protocolVersion", (int)f->protocol_version, "connectedSince",
+                                     json_iso_time(c->connected_wall_ns), "worker", c->shard->index,
+                                     "paused", (int)pause_set_is_paused(&f->pause)));
+}
+
+static void show(struct walk_part *part, struct conn *c)
+{
+    json_t *j = json_object();
+    if (part->data == NULL)
+        part->data = json_object();
+    if (c->front != NULL)
+        put_socket(j, c);
+    put_what_it_has(j, c, shard_now_ns(c->shard));
+    char key[24];
+    snprintf(key, sizeof key, "%020llu", (unsigned long long)c->id);
+    json_object_set_new(part->data, key, j);
+}
+
+/* ---- together, on the writer's thread ---- */
+
+static json_t *sum_of(const json_t *a, const json_t *b)
+{
+    if (json_is_integer(a))
+        return json_integer(json_integer_value(a) + json_integer_value(b));
+    return json_real(json_number_value(a) + json_number_value(b));
+}
+
+static void add(json_t *to, json_t *from)
+{
+    static const char *const sums[] = {"producers",       "consumers",  "throttledProducers",
+                                       "msgRateIn",       "msgRateOut", "msgThroughputIn",
+                                       "msgThroughputOut"};
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        json_object_set_new(to, sums[i],
+                            sum_of(json_object_get(to, sums[i]), json_object_get(from, sums[i])));
+    json_array_extend(json_object_get(to, "producerList"), json_object_get(from, "producerList"));
+    json_array_extend(json_object_get(to, "consumerList"), json_object_get(from, "consumerList"));
+    json_object_update_missing(to, from); /* the socket's, from whichever worker has it */
+}
+
+static void add_all(json_t *by_id, json_t *part)
+{
+    const char *id;
+    json_t *one;
+    json_object_foreach(part, id, one)
+    {
+        json_t *there = json_object_get(by_id, id);
+        if (there != NULL)
+            add(there, one);
+        else
+            json_object_set(by_id, id, one);
+    }
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* By id, oldest first. What has no socket any more was closed meanwhile. */
+static json_t *in_order(json_t *by_id)
+{
+    size_t n = json_object_size(by_id), i = 0;
+    const char **ids = xmalloc((n + 1) * sizeof *ids);
+    json_t *list = json_array(), *one;
+    const char *id;
+    json_object_foreach(by_id, id, one) ids[i++] = id;
+    qsort(ids, n, sizeof *ids, by_text);
+    for (i = 0; i < n; i++) {
+        one = json_object_get(by_id, ids[i]);
+        if (json_object_get(one, "id") != NULL)
+            json_array_append(list, one);
+    }
+    free(ids);
+    return list;
+}
+
+static void write_clients(struct broker *b, void *gathered, struct bytes *out)
+{
+    json_t *parts = gathered, *by_id = json_object();
+    (void)b;
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        add_all(by_id, json_array_get(parts, i));
+    json_t *list = in_order(by_id);
+    char *text = json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    TG_ASSERT(text != NULL);
+    json_decref(list);
+    json_decref(by_id);
+    json_decref(parts);
+    bytes_append(out, text, strlen(text));
+    free(text);
+}
+
+static void *gather(struct broker *b, struct walk *w)
+{
+    json_t *parts = json_array();
+    (void)b;
+    for (int i = 0; i < w->parts; i++)
+        if (w->part[i].data != NULL)
+            json_array_append_new(parts, w->part[i].data);
+    return parts;
+}
+
+static void drop(void *part_data)
+{
+    json_decref(part_data);
+}
+
+void clients_list(struct call *c)
+{
+    static const struct survey_kind kind = {
+        .id = SURVEY_CLIENTS,
+        .content_type = "application/json",
+        .per_turn = CLIENTS_PER_TURN,
+        .show_conn = show,
+        .drop = drop,
+        .gather = gather,
+        .write = write_clients,
+    };
+    survey_ask(c, &kind);
+}
