@@ -1,4 +1,5 @@
-"""Fixtures of the system and interoperability tests. A test that fails shows the end of its brokers' logs."""
+"""Fixtures of the system and interoperability tests. A test that fails shows the end of its brokers' logs
+and of the files that its fixtures named in `item.logs`."""
 import os
 import pathlib
 import signal
@@ -78,6 +79,8 @@ def pytest_runtest_makereport(item, call):
             brokers.append(item.funcargs["shared"])
         for b in brokers:
             report.sections.append((f"log of {b.data_dir}", b.log_tail()))
+        for path in getattr(item, "logs", []):
+            report.sections.append((f"end of {path.name}", path.read_text(errors="replace")[-6000:]))
     return report
 
 

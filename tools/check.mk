@@ -37,9 +37,16 @@ interop: ## official clients and pulsar-admin (LONG=1: the long ones too)
 	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 interop-python interop-admin
 .PHONY: interop-python interop-admin
 interop-python: $(B)/tidegate
-	$(Q)$(PYTEST) tests/interop $(TESTS)
+	$(Q)$(PYTEST) tests/interop --ignore tests/interop/test_other_clients.py $(TESTS)
 interop-admin: $(B)/tidegate
 	$(Q)TIDEGATE=$(CURDIR)/$(B)/tidegate tests/interop/pulsar-admin.sh
+
+.PHONY: interop-clients
+interop-clients: ## the Go and Java clients (CLIENTS="go-0.21.0 java-4.0.7", all by default; LONG=1: the long ones too)
+	$(Q)tools/setup build test interop-clients
+	$(Q)$(SUBMAKE) $(JOBS) build/tidegate
+	$(Q)tests/interop/clients/build.sh $(CLIENTS)
+	$(Q)CLIENTS="$(CLIENTS)" $(PYTEST) tests/interop/test_other_clients.py $(TESTS)
 
 check-workers: ## the shorter system and client tests with other numbers of workers than the usual two (COUNTS="1 4")
 	$(Q)tools/setup build test interop
