@@ -50,6 +50,12 @@ static const struct family families[] = {
      FIELD(parked_messages)},
     {"tidegate_parked_bytes", "gauge", "Bytes parked for throttled producers.",
      FIELD(parked_bytes)},
+    {"tidegate_holds_total", "counter", "Times a producer was stopped at its client.",
+     FIELD(holds)},
+    {"tidegate_discarded_messages_total", "counter",
+     "Messages that a held producer sent, and will send again.", FIELD(discarded_messages)},
+    {"tidegate_discarded_bytes_total", "counter",
+     "Bytes that a held producer sent, and will send again.", FIELD(discarded_bytes)},
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 

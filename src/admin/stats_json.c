@@ -12,7 +12,7 @@
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
-#include "broker/producer.h"
+#include "broker/producer_hold.h"
 #include "throttle/reason.h"
 
 /* ---- small pieces ---- */
@@ -102,6 +102,10 @@ static void put_throttle(json_t *j, const struct producer *p, int64_t now_ns)
     put_int(j, "throttledTimes", (int64_t)p->gate.times);
     put_int(j, "parkedMessages", (int64_t)p->parking.messages);
     put_int(j, "parkedBytes", (int64_t)producer_parked_bytes(p));
+    const struct producer_hold *h = p->held;
+    put_int(j, "holds", h != NULL ? (int64_t)h->times : 0);
+    put_int(j, "discardedMessages", h != NULL ? (int64_t)h->discarded_messages : 0);
+    put_int(j, "discardedBytes", h != NULL ? (int64_t)h->discarded_bytes : 0);
 }
 
 static json_t *stats_of_producer(const struct producer *p, int64_t now_ns)
@@ -279,6 +283,9 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
     put_int(j, "throttledTimes", (int64_t)t->throttled_times);
     put_int(j, "parkedMessages", (int64_t)parked_messages);
     put_int(j, "parkedBytes", (int64_t)parked_bytes);
+    put_int(j, "holds", (int64_t)t->holds);
+    put_int(j, "discardedMessages", (int64_t)t->discarded_msgs);
+    put_int(j, "discardedBytes", (int64_t)t->discarded_bytes);
 }
 
 static void put_topic_rates(json_t *j, const struct topic *t, int64_t now_ns)

@@ -2,7 +2,7 @@
  * acknowledged; what is only parked is dropped (the client has failed it, or will send it again).
  */
 #include "broker/conn.h"
-#include "broker/producer.h"
+#include "broker/producer_hold.h"
 
 void cmd_close_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
 {
@@ -12,6 +12,7 @@ void cmd_close_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
         conn_send_success(c, in->request_id);
         return;
     }
+    producer_hold_end_by_client(p);
     publish_abandon(p);
     p->close_request_id = in->request_id;
     p->closing = true;

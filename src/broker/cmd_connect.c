@@ -55,6 +55,7 @@ void cmd_connect(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     }
     int32_t theirs = in->has_protocol_version ? in->protocol_version : 0;
     c->client_version = clean_version(in->client_version);
+    c->is_proxied = in->proxy_to_broker_url || in->proxy_version || in->original_principal;
     c->front->protocol_version = theirs < PROTOCOL_VERSION ? theirs : PROTOCOL_VERSION;
     front_ready(c->front);
     log_debug("conn %llu: %s connected, client %s, protocol %d", (unsigned long long)c->id, c->peer,

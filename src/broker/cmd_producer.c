@@ -12,14 +12,14 @@
 #include "broker/conn.h"
 #include "broker/kv.h"
 #include "broker/names.h"
-#include "broker/producer.h"
+#include "broker/producer_hold.h"
 #include "broker/subscription.h"
 
 enum { INITIAL_SUBSCRIPTION_MAX = 1024 /* it becomes a metadata key and a log field */ };
 
 #define E(name) PULSAR__PROTO__SERVER_ERROR__##name
 
-static void send_producer_success(struct conn *c, uint64_t request_id, struct producer *p)
+void cmd_producer_answer(const struct producer *p, uint64_t request_id, bool ready)
 {
     Pulsar__Proto__BaseCommand cmd = PULSAR__PROTO__BASE_COMMAND__INIT;
     Pulsar__Proto__CommandProducerSuccess ok = PULSAR__PROTO__COMMAND_PRODUCER_SUCCESS__INIT;
@@ -31,8 +31,8 @@ static void send_producer_success(struct conn *c, uint64_t request_id, struct pr
     ok.last_sequence_id = -1;
     ok.has_schema_version = true; /* empty: a Java client reads it unasked */
     ok.has_producer_ready = true;
-    ok.producer_ready = true;
-    conn_send(c, &cmd);
+    ok.producer_ready = ready;
+    conn_send(p->conn, &cmd);
 }
 
 /* Each worker counts in steps of their number: so no two make the same name. */
@@ -60,11 +60,14 @@ static uint64_t epoch_of(const Pulsar__Proto__CommandProducer *in)
 }
 
 /* A producer of that name is connected. A newer registration of the same one, or of a made-up name,
- * takes its place; any other has to go away. */
+ * takes its place; any other has to go away. One that is held may have been closed by its client,
+ * which then says nothing. */
 static bool may_take_over(const struct conn *c, const Pulsar__Proto__CommandProducer *in,
                           const struct producer *old)
 {
     bool same_one = old->conn == c && old->id == in->producer_id;
+    if (old->conn == c && producer_is_held(old))
+        return true;
     return old->epoch < epoch_of(in) && (same_one || !is_users_name(in));
 }
 
@@ -111,7 +114,7 @@ static void register_producer(struct conn *c, const Pulsar__Proto__CommandProduc
     make_initial_subscription(t, in->initial_subscription_name);
     log_info("producer %s: conn %" PRIu64 " %s, topic %s", p->name, c->id, p->address,
              t->name.full);
-    send_producer_success(c, in->request_id, p);
+    cmd_producer_answer(p, in->request_id, true);
     block_set_on_producer(p, b);
 }
 
@@ -130,6 +133,12 @@ const char *cmd_producer_problem(const Pulsar__Proto__CommandProducer *in)
     return NULL;
 }
 
+static bool is_the_same(const struct producer *p, const Pulsar__Proto__CommandProducer *in)
+{
+    return topic_named(p->topic->shard, in->topic) == p->topic &&
+           (!has_name(in) || strcmp(in->producer_name, p->name) == 0);
+}
+
 void cmd_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
 {
     const Pulsar__Proto__CommandProducer *in = cmd->producer;
@@ -142,8 +151,12 @@ void cmd_producer(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
                         "Producer is still being closed on the connection");
         return;
     }
+    if (p && producer_is_held(p) && is_the_same(p, in)) {
+        producer_hold_registered(p, in->request_id, epoch_of(in));
+        return;
+    }
     if (p && p->epoch >= epoch_of(in)) { /* asked twice */
-        send_producer_success(c, in->request_id, p);
+        cmd_producer_answer(p, in->request_id, true);
         return;
     }
     if (p)

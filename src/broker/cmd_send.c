@@ -72,6 +72,7 @@ void cmd_send(struct conn *c, const struct frame *f)
     struct publish m = {
         .sequence_id = s.sequence_id,
         .highest_sequence_id = s.highest_sequence_id,
+        .chunk_id = meta.chunk_id,
         .messages = (uint32_t)meta.messages,
         .crc = f->has_checksum ? f->checksum : crc32c(0, f->body, f->body_len),
         .body = f->body,

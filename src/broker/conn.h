@@ -38,6 +38,7 @@ struct conn {
     struct stream *stream; /* the front's socket; NULL at a link */
     enum conn_state state;
     char *client_version; /* of CONNECT, blanks kept out of stats */
+    bool is_proxied;      /* by CONNECT, it comes through a proxy */
     const char *peer;     /* "127.0.0.1:40112"; the front's or the link's */
     const char *role;     /* "": there is no authentication */
     int64_t connected_wall_ns;
@@ -84,8 +85,9 @@ void conn_send_error(struct conn *c, uint64_t request_id, Pulsar__Proto__ServerE
 void conn_send_error_text(struct conn *c, uint64_t request_id, Pulsar__Proto__ServerError code,
                           const char *text);
 void conn_send_pong(struct conn *c);
-/* Broker to client: the thing is gone here, come again. */
-void conn_send_close_producer(struct conn *c, uint64_t producer_id);
+/* Broker to client: the thing is gone here, come again. <same_broker>: it will be here again, so
+ * that the client need not ask where. */
+void conn_send_close_producer(struct conn *c, uint64_t producer_id, bool same_broker);
 void conn_send_close_consumer(struct conn *c, uint64_t consumer_id);
 
 /* Reading of its socket stops while any producer, on any worker, wants it stopped. */

@@ -95,12 +95,14 @@ void conn_send_pong(struct conn *c)
     conn_send(c, &cmd);
 }
 
-void conn_send_close_producer(struct conn *c, uint64_t producer_id)
+void conn_send_close_producer(struct conn *c, uint64_t producer_id, bool same_broker)
 {
     COMMAND(cmd, CLOSE_PRODUCER);
     Pulsar__Proto__CommandCloseProducer close = PULSAR__PROTO__COMMAND_CLOSE_PRODUCER__INIT;
     close.producer_id = producer_id;
-    close.request_id = UINT64_MAX; /* no answer is expected */
+    close.request_id = UINT64_MAX;     /* no answer is expected */
+    if (same_broker && !c->is_proxied) /* as cmd_lookup.c says it; a proxy's clients get no other */
+        close.assignedbrokerserviceurl = c->shard->broker->service_url;
     cmd.close_producer = &close;
     conn_send(c, &cmd);
 }

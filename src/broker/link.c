@@ -144,6 +144,7 @@ static struct link *link_to(struct front *f, struct shard *at)
     l->client_version = xstrdup(f->conn.client_version);
     l->conn.id = f->conn.id; /* read by the far end with the first parcel */
     l->conn.connected_wall_ns = f->conn.connected_wall_ns;
+    l->conn.is_proxied = f->conn.is_proxied;
     return l;
 }
 

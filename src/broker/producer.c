@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/producer_hold.h"
 
 struct producer *conn_producer(struct conn *c, uint64_t id)
 {
@@ -42,7 +43,7 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     p->client_version = xstrdup(c->client_version);
     p->connected_wall_ns = shard_wall_ns(c->shard);
     gate_init(&p->gate);
-    p->counted_reason = REASON_COUNT;
+    p->counted_reason = p->last_reason = REASON_COUNT;
     parking_init(&p->parking, &c->shard->broker->budget);
     waiter_init(&p->waiter, 1);
     HASH_ADD(hh, c->producers, id, sizeof p->id, p);
@@ -56,6 +57,7 @@ void producer_free_if_done(struct producer *p)
 {
     if (p->conn || p->in_flight > 0)
         return;
+    producer_hold_free(p);
     free(p->name);
     free(p->address);
     free(p->client_version);
@@ -65,10 +67,11 @@ void producer_free_if_done(struct producer *p)
 
 void producer_send_away(struct producer *p)
 {
+    bool knows = producer_hold_end_by_broker(p);
     if (p->closing)
         conn_send_success(p->conn, p->close_request_id);
-    else
-        conn_send_close_producer(p->conn, p->id);
+    else if (!knows)
+        conn_send_close_producer(p->conn, p->id, false);
     producer_close(p);
 }
 
@@ -77,6 +80,7 @@ void producer_close(struct producer *p)
     struct conn *c = p->conn;
     if (!c)
         return;
+    producer_hold_drop(p);
     publish_abandon(p); /* parked frames, queue, paused socket */
     HASH_DEL(c->producers, p);
     c->producer_count--;

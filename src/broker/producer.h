@@ -16,6 +16,9 @@
 #include "throttle/parking.h"
 #include "throttle/waitq.h"
 
+struct kept_receipt;
+struct producer_hold;
+
 struct producer {
     UT_hash_handle hh;                            /* conn->producers, by id */
     struct producer *prev, *next;                 /* topic->producers */
@@ -39,9 +42,11 @@ struct producer {
     struct waiter waiter;                /* in its topic's queue */
     struct scope *binding;               /* its topic's scope, when it waits there; or NULL */
     struct quota *lacking;               /* it waits there for this quota, as far as it knows */
+    struct producer_hold *held;          /* producer_hold.h; NULL: it never was */
     bool pausing;                        /* it holds its connection's socket paused */
     int64_t throttled_wall_ns;           /* since when, wall clock */
     enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
+    enum throttle_reason last_reason;    /* of this or the last throttling */
     int64_t counted_from_ns;             /* what is before it is in topic->throttled_ns */
     struct log_gate log_gate;            /* begin/end lines */
 
@@ -61,11 +66,22 @@ void producer_close(struct producer *p);
 /* The same, by the broker: with the word that its client waits for (SUCCESS where it asked to close
  * it), or CLOSE_PRODUCER. */
 void producer_send_away(struct producer *p);
+/* PRODUCER_SUCCESS (cmd_producer.c). */
+void cmd_producer_answer(const struct producer *p, uint64_t request_id, bool ready);
 /* Private to producer.c and publish.c: frees it when it is closed and nothing is in flight. */
 void producer_free_if_done(struct producer *p);
 struct producer *conn_producer(struct conn *c, uint64_t id);
 /* The connected one, or NULL. */
 struct producer *topic_producer_by_name(struct topic *t, const char *name);
+
+/* ---- producer_gate.c ---- */
+
+/* The gate moves as far as it can, and what follows from it is done. After each change of reasons,
+ * of what is parked, of what is owed to one that is held. */
+void producer_advance(struct producer *p, int64_t now_ns);
+/* Parked frames have gone since the last call, perhaps: those who are paused only because the
+ * memory for them was used up go on. Once per turn. */
+void producers_memory_given_back(struct shard *s);
 
 /* ---- publish.c: life of a SEND after it was parsed ---- */
 
@@ -88,6 +104,7 @@ static inline uint64_t producer_parked_bytes(const struct producer *p)
 
 struct publish {
     uint64_t sequence_id, highest_sequence_id;
+    int32_t chunk_id; /* -1: not a chunk */
     uint32_t messages;
     uint32_t crc;
     const uint8_t *body;
@@ -95,6 +112,10 @@ struct publish {
 };
 /* Admits, charges and appends it, or parks it. */
 void publish_frame(struct producer *p, const struct publish *m);
+/* Of an entry that is stored. */
+void publish_send_receipt(struct producer *p, const struct kept_receipt *r);
+/* What is parked is dropped: its client sends it again, or has failed it. */
+void publish_drop_parked(struct producer *p);
 /* The producer goes: drops what is parked, leaves the queues, lets its connection be read again. */
 void publish_abandon(struct producer *p);
 /* The waitq's callbacks for topics (topic.c hands them to waitq_init). */
@@ -107,9 +128,6 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
 /* The topic goes before the store has reported all (it failed, or the stop was cut short): their
  * producers, gone already, are let go. */
 void publish_forget_in_flight(struct topic *t);
-/* Parked frames have gone since the last call, perhaps: those who are paused only because the
- * memory for them was used up go on. Once per turn. */
-void publish_memory_given_back(struct shard *s);
 /* The store has room again: those who wait for it go on. */
 void publish_store_has_room(struct shard *s);
 /* An administrator's block (blocking.h): what comes is parked, whatever its limits, until it is

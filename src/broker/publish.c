@@ -8,9 +8,10 @@
  * topic's own tokens or a quota's, or for the store (in shard->blocked). While anything of a
  * producer is parked, its later frames are parked behind it: order is kept whatever it waits for.
  *
- * Invariant: a producer has frames parked <=> its gate is not OPEN <=> it is in its topic's queue
- * or in shard->blocked. But while an administrator blocks it (REASON_BLOCKED) it is in neither, and
- * its gate is not OPEN, parked frames or not. */
+ * Invariant: a producer has frames parked <=> it is in its topic's queue or in shard->blocked; then
+ * its gate is not OPEN. Without, the gate is OPEN or, until nothing is owed to its client, at HOLD.
+ * But while an administrator blocks it (REASON_BLOCKED) it is in neither, and its gate is not OPEN,
+ * parked frames or not. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -19,10 +20,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
-#include "broker/producer.h"
+#include "broker/producer_hold.h"
 #include "broker/quotas.h"
 #include "broker/subscription.h"
-#include "broker/throttle_log.h"
 
 enum {
     RING_MIN = 16,
@@ -107,100 +107,7 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
     return TG_OK;
 }
 
-/* ---- the gate ---- */
-
-static bool budget_is_used_up(const struct shard *s)
-{
-    return budget_is_over(&s->broker->budget, BUDGET_PARKED);
-}
-
-/* Whoever is paused because the memory of all is used up, not his own allowance, is noted: what
- * others give back lets him go on, long before his own turn may come. */
-static void pause_socket(struct producer *p)
-{
-    struct shard *s = p->topic->shard;
-    p->pausing = true;
-    conn_pause_for_producer(p->conn);
-    p->wants_memory = budget_is_used_up(s);
-    if (p->wants_memory)
-        DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
-}
-
-static void resume_socket(struct producer *p)
-{
-    p->pausing = false;
-    conn_resume_for_producer(p->conn);
-    if (p->wants_memory)
-        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
-    p->wants_memory = false;
-}
-
-static void act(struct producer *p, enum gate_action a)
-{
-    switch (a) {
-    case GATE_NOTHING:
-        break;
-    case GATE_BEGAN:
-        p->throttled_wall_ns = shard_wall_ns(p->topic->shard);
-        p->topic->throttled_times++;
-        p->topic->shard->publish_throttled_total++;
-        throttle_log_began(p);
-        break;
-    case GATE_PAUSE_SOCKET:
-        pause_socket(p);
-        break;
-    case GATE_RESUME_SOCKET:
-    case GATE_RESUME_AND_END:
-        resume_socket(p);
-        if (a == GATE_RESUME_SOCKET)
-            break;
-        /* fall through */
-    case GATE_ENDED:
-        throttle_log_ended(p);
-        break;
-    }
-}
-
-/* Throttled time is counted under the reason that was there while it passed. */
-static void count_throttled(struct producer *p, int64_t now_ns)
-{
-    enum throttle_reason r = gate_reason(&p->gate); /* none exactly while the gate is open */
-    if (r == p->counted_reason)
-        return;
-    if (p->counted_reason != REASON_COUNT)
-        p->topic->throttled_ns[p->counted_reason] += now_ns - p->counted_from_ns;
-    p->counted_reason = r;
-    p->counted_from_ns = now_ns;
-}
-
-static void advance(struct producer *p, int64_t now_ns)
-{
-    enum gate_action a;
-    count_throttled(p, now_ns);
-    do { /* a move may make the next one due: OPEN -> PARK -> PAUSE */
-        struct gate_facts f = {
-            .parked = p->parking.frames > 0,
-            .parking_full = parking_full(&p->parking),
-            .parking_low = parking_low(&p->parking) || p->wants_memory,
-        };
-        a = gate_advance(&p->gate, f, now_ns);
-        act(p, a);
-    } while (a != GATE_NOTHING);
-}
-
-/* An eighth must be free: or each frame that is granted would let one socket be read for one. */
-void publish_memory_given_back(struct shard *s)
-{
-    const struct budget *b = &s->broker->budget;
-    int64_t share = b->share_bytes[BUDGET_PARKED];
-    if (!s->wanting_memory || budget_used(b, BUDGET_PARKED) > share - share / 8)
-        return;
-    struct producer *p, *next;
-    DL_FOREACH_SAFE2(s->wanting_memory, p, next, wanting_next)
-    {
-        advance(p, shard_now_ns(s));
-    }
-}
+/* ---- waiting ---- */
 
 static void park(struct producer *p, const struct publish *m, int64_t now_ns)
 {
@@ -215,10 +122,8 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
     parking_put(&p->parking, &f, m->body);
     p->topic->parked_msgs += m->messages;
     p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
 }
-
-/* ---- waiting ---- */
 
 /* A quota is shared: what this producer passes of it is its part, as far as can be told. */
 static struct tg_limit_spec share_of(const struct producer *p)
@@ -240,7 +145,9 @@ static void set_allowance(struct producer *p)
 {
     int64_t delay_ms = p->topic->shard->broker->settings->park_delay_ms;
     struct tg_limit_spec spec = p->lacking ? share_of(p) : p->binding->limit.spec;
-    parking_allow_delay(&p->parking, &spec, delay_ms * MONO_MS);
+    struct parking_amount a = parking_passes(&spec, delay_ms * MONO_MS);
+    a = producer_hold_allowance(p, a, &spec);
+    parking_allow(&p->parking, a.messages, a.bytes);
 }
 
 static enum throttle_reason reason_of(const struct producer *p)
@@ -274,7 +181,7 @@ static void wait_for_other(struct producer *p, struct quota *lacking, int64_t no
         gate_set(&p->gate, reason_of(p));
     }
     set_allowance(p);
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
 }
 
 static void stop_waiting(struct producer *p)
@@ -325,7 +232,7 @@ void publish_block(struct producer *p)
         stop_waiting(p);
     }
     parking_allow(&p->parking, UINT64_MAX, STORE_PARK_BYTES);
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
     if (waited)
         queue_ran(t, now_ns);
 }
@@ -337,12 +244,14 @@ void publish_unblock(struct producer *p)
     gate_clear(&p->gate, REASON_BLOCKED);
     if (parking_head(&p->parking))
         stand_in_line(p, NULL, now_ns);
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
 }
 
 void publish_frame(struct producer *p, const struct publish *m)
 {
     int64_t now_ns = shard_now_ns(p->topic->shard);
+    if (p->held && !producer_hold_takes(p, m, now_ns))
+        return;
     if (p->gate.step == GATE_OPEN) {
         struct topic *t = p->topic;
         bool own = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
@@ -415,7 +324,7 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
     if (append_parked(p, now_ns) != TG_OK) {
         stop_waiting(p);
         wait_for_store(p);
-        advance(p, now_ns);
+        producer_advance(p, now_ns);
         return WAITER_ELSEWHERE;
     }
     bool more = parking_head(&p->parking) != NULL;
@@ -425,7 +334,7 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
         wait_for_other(p, NULL, now_ns);
     else
         set_allowance(p); /* its share may have changed */
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
     return more ? WAITER_SENT : WAITER_DONE;
 }
 
@@ -466,7 +375,7 @@ void publish_limit_changed(struct topic *t)
     {
         if (p->binding) {
             set_allowance(p);
-            advance(p, now_ns);
+            producer_advance(p, now_ns);
         }
     }
     waitq_limit_changed(&t->waiters, now_ns);
@@ -491,7 +400,7 @@ static bool serve_first(struct shard *s, int64_t now_ns)
         wait_in_line(p, q, now_ns);
     else if (parking_head(&p->parking))
         wait_for_store(p); /* at the end of the line */
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
     return true;
 }
 
@@ -502,16 +411,29 @@ void publish_store_has_room(struct shard *s)
         ;
 }
 
-static void send_receipt(struct producer *p, const struct in_flight *f, uint64_t ledger,
-                         uint64_t entry)
+void publish_send_receipt(struct producer *p, const struct kept_receipt *r)
 {
     struct conn *c = p->conn;
     if (c->state == CONN_CLOSED)
         return;
     uint8_t *out = conn_reserve(c, COMMAND_RECEIPT_MAX);
-    conn_commit(c, command_write_receipt(out, p->id, f->sequence_id, f->highest_sequence_id, ledger,
-                                         entry));
+    conn_commit(c, command_write_receipt(out, p->id, r->sequence_id, r->highest_sequence_id,
+                                         p->topic->ledger, r->entry));
     p->receipts++;
+}
+
+static void acknowledge(struct producer *p, const struct in_flight *f, uint64_t entry)
+{
+    struct kept_receipt r = {f->sequence_id, f->highest_sequence_id, entry};
+    p->conn->in_flight--;
+    if (!p->held || !producer_hold_keeps(p, &r))
+        publish_send_receipt(p, &r);
+    if (p->in_flight > 0)
+        return;
+    if (p->closing)
+        producer_send_away(p);
+    else if (p->gate.step == GATE_HOLD)
+        producer_advance(p, shard_now_ns(p->topic->shard));
 }
 
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
@@ -526,14 +448,10 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
     t->last_messages = f.messages;
     t->last_publish_wall_ns = shard_wall_ns(t->shard);
     t->storage_bytes += f.bytes;
-    if (p->conn) {
-        p->conn->in_flight--;
-        send_receipt(p, &f, t->ledger, entry);
-        if (p->closing && p->in_flight == 0)
-            producer_send_away(p);
-    } else {
+    if (p->conn)
+        acknowledge(p, &f, entry);
+    else
         producer_free_if_done(p);
-    }
     if (topic_end_if_drained(t))
         return;
     subscriptions_appended(t, entry, f.messages);
@@ -552,19 +470,24 @@ void publish_forget_in_flight(struct topic *t)
     }
 }
 
-void publish_abandon(struct producer *p)
+void publish_drop_parked(struct producer *p)
 {
     struct topic *t = p->topic;
     int64_t now_ns = shard_now_ns(t->shard);
     t->parked_msgs -= p->parking.messages;
     t->parked_bytes -= producer_parked_bytes(p);
     parking_clear(&p->parking);
-    gate_clear(&p->gate, REASON_BLOCKED);
     stop_waiting_for_store(p);
     if (p->binding) {
         waitq_leave(&p->waiter, now_ns);
         stop_waiting(p);
         queue_ran(t, now_ns);
     }
-    advance(p, now_ns);
+    producer_advance(p, now_ns);
+}
+
+void publish_abandon(struct producer *p)
+{
+    gate_clear(&p->gate, REASON_BLOCKED);
+    publish_drop_parked(p);
 }

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "broker/link.h"
 #include "broker/opening.h"
+#include "broker/producer.h"
 
 #define E(name) PULSAR__PROTO__SERVER_ERROR__##name
 
@@ -218,6 +219,7 @@ struct opens { /* what of PRODUCER and SUBSCRIBE is alike */
     const char *topic, *problem;
     bool may_make;
     uint32_t there; /* of that kind, with those being opened */
+    bool is_here;   /* this very one is, on the front's worker: it takes its own place */
     int64_t most;
 };
 
@@ -232,6 +234,7 @@ static struct opens opens_producer(struct front *f, const Pulsar__Proto__Command
         .problem = cmd_producer_problem(in),
         .may_make = set->allow_auto_topic_creation,
         .there = f->conn.producer_count + f->opening_producers,
+        .is_here = conn_producer(&f->conn, in->producer_id) != NULL,
         .most = set->max_producers_per_connection,
     };
 }
@@ -263,7 +266,7 @@ static bool may_open(struct front *f, const struct opens *o, const struct topic_
     else if (o->problem || !n->persistent)
         conn_send_error_text(c, o->request_id, E(NotAllowedError),
                              n->persistent ? o->problem : NON_PERSISTENT_REFUSED);
-    else if (there >= o->most && !find_route(f, o->kind, o->id))
+    else if (there >= o->most && !o->is_here && !find_route(f, o->kind, o->id))
         conn_send_error(c, o->request_id, E(NotAllowedError),
                         "a connection may have %" PRId64 " %s", o->most,
                         o->kind == ID_PRODUCER ? "producers" : "consumers");

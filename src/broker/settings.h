@@ -41,6 +41,8 @@ struct settings {
     /* ours */
     int64_t handshake_ms;          /* tidegateHandshakeTimeoutMs */
     int64_t park_delay_ms;         /* tidegateParkDelayMs: the parking allowance as a delay */
+    bool hold_producers;           /* tidegateHoldProducers */
+    int64_t hold_spacing_ms;       /* tidegateHoldSpacingMs */
     int64_t initial_burst_percent; /* tidegateInitialBurstPercent */
     int64_t cursor_flush_ms;       /* tidegateCursorFlushMs */
     int64_t segment_bytes;         /* tidegateSegmentSizeMB */

@@ -181,7 +181,24 @@ const struct setting setting_table[] = {
      .standard = "2000",
      .max = 10000,
      .doc = "How much of a throttled producer is parked in the broker, as a delay at its limit's "
-            "rate; what is beyond stops the reading from its connection."},
+            "rate; what is beyond waits at its client (tidegateHoldProducers), or stops the "
+            "reading from "
+            "its connection."},
+    {.name = "tidegateHoldProducers",
+     AT(hold_producers),
+     TRUTH,
+     .standard = "true",
+     .doc =
+         "Whether a throttled producer whose client is known to obey is stopped at the client, so "
+         "that the rest of its connection flows on."},
+    {.name = "tidegateHoldSpacingMs",
+     AT(hold_spacing_ms),
+     .kind = SETTING_WHOLE,
+     .standard = "1000",
+     .max = 60000,
+     .doc =
+         "A producer is held at most once in this time: each hold costs its client some lines of "
+         "log. 0 is for tests."},
     {.name = "tidegateInitialBurstPercent",
      AT(initial_burst_percent),
      .kind = SETTING_WHOLE,

@@ -71,7 +71,7 @@ static void poll_meta(void *ctx)
 static void turn_end(void *ctx)
 {
     struct shard *s = ctx;
-    publish_memory_given_back(s);
+    producers_memory_given_back(s);
     fronts_watch_memory(s);
     topics_dispatch(s);
     links_post(s);

@@ -62,15 +62,20 @@ static struct move next_move(enum gate_step step, bool waits, struct gate_facts 
     case GATE_PARK:
         if (!waits)
             return (struct move){GATE_OPEN, GATE_ENDED};
+        if (f.must_hold || (f.parking_full && f.may_hold))
+            return (struct move){GATE_HOLD, GATE_HOLD_PRODUCER};
         if (f.parking_full)
             return (struct move){GATE_PAUSE, GATE_PAUSE_SOCKET};
         break;
-    case GATE_HOLD: /* no row leads here yet */
-        TG_ASSERT(step != GATE_HOLD);
+    case GATE_HOLD:
+        if (!waits && f.may_release)
+            return (struct move){GATE_OPEN, GATE_RELEASE_AND_END};
         break;
     case GATE_PAUSE:
         if (!waits)
             return (struct move){GATE_OPEN, GATE_RESUME_AND_END};
+        if (f.parking_full && f.may_hold)
+            return (struct move){GATE_HOLD, GATE_RESUME_AND_HOLD};
         if (f.parking_low && !f.parking_full)
             return (struct move){GATE_PARK, GATE_RESUME_SOCKET};
         break;
@@ -80,7 +85,7 @@ static struct move next_move(enum gate_step step, bool waits, struct gate_facts 
 
 enum gate_action gate_advance(struct gate *g, struct gate_facts f, int64_t now_ns)
 {
-    struct move m = next_move(g->step, g->reasons != 0 || f.parked, f);
+    struct move m = next_move(g->step, g->reasons != 0 || f.parked || f.must_hold, f);
 
     if (m.to == g->step)
         return GATE_NOTHING;

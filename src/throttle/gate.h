@@ -2,21 +2,27 @@
  * has gone against it (the step). One state machine, one function that moves it.
  *
  *   step     the producer's next frame    leaves when                          action
- *   OPEN     is charged and stored        a reason is set, or it has parked
- *                                         frames                     -> PARK   BEGAN
+ *   OPEN     is charged and stored        a reason is set, it has parked
+ *                                         frames, or must be held    -> PARK   BEGAN
  *   PARK     is parked                    no reason, nothing parked  -> OPEN   ENDED
+ *                                         parking is full and it may
+ *                                         be held, or it must be     -> HOLD   HOLD_PRODUCER
  *                                         parking is full            -> PAUSE  PAUSE_SOCKET
- *                                         (with hold: HOLD first)
- *   HOLD     (comes with hold: stopped at the client; place kept, nothing leads here)
+ *   HOLD     is discarded; its client     no reason, nothing parked,
+ *            sends it again (hold.h)      may be released            -> OPEN   RELEASE_AND_END
  *   PAUSE    is parked; its connection's  no reason, nothing parked  -> OPEN   RESUME_AND_END
- *            socket is not read           parking is below half and
+ *            socket is not read           parking is full and it may
+ *                                         be held                    -> HOLD   RESUME_AND_HOLD
+ *                                         parking is below half and
  *                                         not full                   -> PARK   RESUME_SOCKET
  *
  * In each row the first line that applies wins. Parking can be below half and full at once, when
- * others have used up the budget; then the socket stays unread.
+ * others have used up the budget; then the socket stays unread. Who must be held stands in line for
+ * it at PARK, whatever has become of the reasons.
  *
- * Telling the client (PIP-385) is a mark beside the step, not a step: it comes with hold.
- * One owner: the topic's worker. */
+ * Telling the client (PIP-385) is a mark beside the step, not a step. One owner: the topic's
+ * worker.
+ */
 #ifndef THROTTLE_GATE_H
 #define THROTTLE_GATE_H
 
@@ -30,11 +36,14 @@ enum gate_step { GATE_OPEN, GATE_PARK, GATE_HOLD, GATE_PAUSE };
 /* What the owner must do after a move. */
 enum gate_action {
     GATE_NOTHING,
-    GATE_BEGAN,          /* throttling began: log, count, tell */
-    GATE_PAUSE_SOCKET,   /* stop reading the producer's connection */
-    GATE_RESUME_SOCKET,  /* this producer no longer needs it stopped */
-    GATE_ENDED,          /* throttling ended */
-    GATE_RESUME_AND_END, /* both of the last two */
+    GATE_BEGAN,           /* throttling began: log, count, tell */
+    GATE_HOLD_PRODUCER,   /* hold_begin, CLOSE_PRODUCER */
+    GATE_RELEASE_AND_END, /* hold_release, ready = true; and ended */
+    GATE_PAUSE_SOCKET,    /* stop reading the producer's connection */
+    GATE_RESUME_SOCKET,   /* this producer no longer needs it stopped */
+    GATE_ENDED,           /* throttling ended */
+    GATE_RESUME_AND_END,  /* both of the last two */
+    GATE_RESUME_AND_HOLD, /* RESUME_SOCKET and HOLD_PRODUCER */
 };
 
 /* The facts that advance() decides by. */
@@ -42,6 +51,9 @@ struct gate_facts {
     bool parked;       /* at least one frame is parked */
     bool parking_full; /* what is parked is over the allowance */
     bool parking_low;  /* below half of the allowance */
+    bool may_hold;     /* its client obeys, the reason is worth it, it is not held */
+    bool must_hold;    /* once more, hold.h says so */
+    bool may_release;  /* nothing is owed to its client; or it is not held any more */
 };
 
 struct gate {

@@ -39,11 +39,11 @@ static uint64_t passes_in(const struct tg_rate_spec *r, int64_t period_ns, int64
     return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
 }
 
-void parking_allow_delay(struct parking *p, const struct tg_limit_spec *spec, int64_t delay_ns)
+struct parking_amount parking_passes(const struct tg_limit_spec *spec, int64_t delay_ns)
 {
     TG_ASSERT(delay_ns >= 0);
-    parking_allow(p, passes_in(&spec->msgs, spec->period_ns, delay_ns),
-                  passes_in(&spec->bytes, spec->period_ns, delay_ns));
+    return (struct parking_amount){passes_in(&spec->msgs, spec->period_ns, delay_ns),
+                                   passes_in(&spec->bytes, spec->period_ns, delay_ns)};
 }
 
 void parking_put(struct parking *p, const struct parked_frame *meta, const void *body)

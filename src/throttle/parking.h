@@ -26,6 +26,10 @@ struct parked_frame {
     uint8_t body[];    /* metadata size, metadata, payload */
 };
 
+struct parking_amount {
+    uint64_t messages, bytes; /* UINT64_MAX: any */
+};
+
 struct parking {
     struct parked_frame *head, *tail;
     uint64_t frames, messages, bytes; /* parked now; bytes are of bodies */
@@ -37,8 +41,8 @@ struct parking {
 void parking_init(struct parking *p, struct budget *budget);
 /* The allowance from the binding rate: UINT64_MAX where that dimension does not bind. */
 void parking_allow(struct parking *p, uint64_t messages, uint64_t bytes);
-/* The same from a limit: what it passes in <delay_ns>. */
-void parking_allow_delay(struct parking *p, const struct tg_limit_spec *spec, int64_t delay_ns);
+/* What a limit passes in <delay_ns>. */
+struct parking_amount parking_passes(const struct tg_limit_spec *spec, int64_t delay_ns);
 
 /* Copies the frame in. It is taken even when it does not fit (it has been received already): the
  * caller looks at parking_full afterwards and stops further ones. */

@@ -14,6 +14,14 @@ static const struct gate_facts half = {.parked = true};
 static const struct gate_facts full = {.parked = true, .parking_full = true};
 static const struct gate_facts crowded_out = {
     .parked = true, .parking_full = true, .parking_low = true};
+static const struct gate_facts low_held = {.parked = true, .parking_low = true, .may_hold = true};
+static const struct gate_facts full_held = {.parked = true, .parking_full = true, .may_hold = true};
+static const struct gate_facts crowded_held = {
+    .parked = true, .parking_full = true, .parking_low = true, .may_hold = true};
+static const struct gate_facts once_more = {.parking_low = true, .must_hold = true};
+static const struct gate_facts few_owed = {
+    .parked = true, .parking_low = true, .may_release = true};
+static const struct gate_facts nothing_owed = {.parking_low = true, .may_release = true};
 
 /* The table of gate.h: from each step, with and without a reason, for each state of parking. */
 static void test_every_line_of_the_table(void **state)
@@ -44,6 +52,19 @@ static void test_every_line_of_the_table(void **state)
         {GATE_PAUSE, true, &none, GATE_PARK, GATE_RESUME_SOCKET},
         {GATE_PAUSE, false, &few, GATE_PARK, GATE_RESUME_SOCKET},
         {GATE_PAUSE, false, &none, GATE_OPEN, GATE_RESUME_AND_END},
+        {GATE_PARK, true, &low_held, GATE_PARK, GATE_NOTHING},
+        {GATE_PARK, true, &full_held, GATE_HOLD, GATE_HOLD_PRODUCER},
+        {GATE_PARK, false, &crowded_held, GATE_HOLD, GATE_HOLD_PRODUCER},
+        {GATE_OPEN, false, &once_more, GATE_PARK, GATE_BEGAN},
+        {GATE_PARK, false, &once_more, GATE_HOLD, GATE_HOLD_PRODUCER},
+        {GATE_PAUSE, true, &full_held, GATE_HOLD, GATE_RESUME_AND_HOLD},
+        {GATE_PAUSE, true, &crowded_held, GATE_HOLD, GATE_RESUME_AND_HOLD},
+        {GATE_PAUSE, true, &low_held, GATE_PARK, GATE_RESUME_SOCKET},
+        {GATE_HOLD, true, &full, GATE_HOLD, GATE_NOTHING},
+        {GATE_HOLD, true, &nothing_owed, GATE_HOLD, GATE_NOTHING},
+        {GATE_HOLD, false, &few_owed, GATE_HOLD, GATE_NOTHING},
+        {GATE_HOLD, false, &none, GATE_HOLD, GATE_NOTHING},
+        {GATE_HOLD, false, &nothing_owed, GATE_OPEN, GATE_RELEASE_AND_END},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct gate g;

@@ -162,21 +162,16 @@ static void test_a_used_up_budget_fills_it_for_all_but_the_empty(void **state)
 static void test_the_allowance_is_a_delay_at_the_rate(void **state)
 {
     (void)state;
-    struct budget b;
-    struct parking p;
     struct tg_limit_spec spec = {.msgs.rate = 100};
-    budget_init(&b, 1 << 20);
-    parking_init(&p, &b);
-    parking_allow_delay(&p, &spec, 2 * MONO_S);
-    assert_int_equal(p.allow_messages, 200);
-    assert_true(p.allow_bytes == UINT64_MAX);
+    struct parking_amount a = parking_passes(&spec, 2 * MONO_S);
+    assert_int_equal(a.messages, 200);
+    assert_true(a.bytes == UINT64_MAX);
     spec = (struct tg_limit_spec){.bytes.rate = 600, .period_ns = 60 * MONO_S};
-    parking_allow_delay(&p, &spec, 2 * MONO_S);
-    assert_int_equal(p.allow_bytes, 20);
-    assert_true(p.allow_messages == UINT64_MAX);
+    a = parking_passes(&spec, 2 * MONO_S);
+    assert_int_equal(a.bytes, 20);
+    assert_true(a.messages == UINT64_MAX);
     spec = (struct tg_limit_spec){.msgs.rate = INT64_MAX, .period_ns = MONO_MS};
-    parking_allow_delay(&p, &spec, INT64_MAX);
-    assert_true(p.allow_messages == UINT64_MAX);
+    assert_true(parking_passes(&spec, INT64_MAX).messages == UINT64_MAX);
 }
 
 int main(void)

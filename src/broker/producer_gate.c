@@ -1,0 +1,122 @@
+/* producer_gate.c - a producer's gate (throttle/gate.h): the facts that it moves by, and what
+ * follows from each move: its connection's socket rests, its client is held, the log says so.
+ *
+ * Invariant: p->pausing <=> the gate's step is PAUSE; throttled time is counted under one reason at
+ * a time, exactly while the gate is not OPEN. */
+#include <utlist.h>
+
+#include "broker/producer_hold.h"
+#include "broker/throttle_log.h"
+
+static bool budget_is_used_up(const struct shard *s)
+{
+    return budget_is_over(&s->broker->budget, BUDGET_PARKED);
+}
+
+/* Whoever is paused because the memory of all is used up, not his own allowance, is noted: what
+ * others give back lets him go on, long before his own turn may come. */
+static void pause_socket(struct producer *p)
+{
+    struct shard *s = p->topic->shard;
+    p->pausing = true;
+    conn_pause_for_producer(p->conn);
+    p->wants_memory = budget_is_used_up(s);
+    if (p->wants_memory)
+        DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
+}
+
+static void resume_socket(struct producer *p)
+{
+    p->pausing = false;
+    conn_resume_for_producer(p->conn);
+    if (p->wants_memory)
+        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    p->wants_memory = false;
+}
+
+static void act(struct producer *p, enum gate_action a, int64_t now_ns)
+{
+    switch (a) {
+    case GATE_NOTHING:
+        break;
+    case GATE_BEGAN:
+        p->throttled_wall_ns = shard_wall_ns(p->topic->shard);
+        p->topic->throttled_times++;
+        p->topic->shard->publish_throttled_total++;
+        throttle_log_began(p);
+        break;
+    case GATE_HOLD_PRODUCER:
+        producer_hold_begin(p, now_ns);
+        break;
+    case GATE_RELEASE_AND_END:
+        producer_hold_release(p, now_ns);
+        throttle_log_ended(p);
+        break;
+    case GATE_PAUSE_SOCKET:
+        pause_socket(p);
+        break;
+    case GATE_RESUME_SOCKET:
+        resume_socket(p);
+        break;
+    case GATE_RESUME_AND_HOLD:
+        resume_socket(p);
+        producer_hold_begin(p, now_ns);
+        break;
+    case GATE_RESUME_AND_END:
+        resume_socket(p);
+        throttle_log_ended(p);
+        break;
+    case GATE_ENDED:
+        throttle_log_ended(p);
+        break;
+    }
+}
+
+/* Throttled time is counted under the reason that was there while it passed; at HOLD, without one,
+ * under the last. */
+static void count_throttled(struct producer *p, int64_t now_ns)
+{
+    enum throttle_reason r = gate_reason(&p->gate);
+    if (r != REASON_COUNT)
+        p->last_reason = r;
+    else if (p->gate.step != GATE_OPEN)
+        r = p->last_reason;
+    if (r == p->counted_reason)
+        return;
+    if (p->counted_reason != REASON_COUNT)
+        p->topic->throttled_ns[p->counted_reason] += now_ns - p->counted_from_ns;
+    p->counted_reason = r;
+    p->counted_from_ns = now_ns;
+}
+
+void producer_advance(struct producer *p, int64_t now_ns)
+{
+    enum gate_action a;
+    do { /* a move may make the next one due: OPEN -> PARK -> HOLD */
+        struct gate_facts f = {
+            .parked = p->parking.frames > 0,
+            .parking_full = parking_full(&p->parking),
+            .parking_low = parking_low(&p->parking) || p->wants_memory,
+            .may_release = producer_may_be_released(p, now_ns),
+            .must_hold = producer_must_be_held(p),
+        };
+        f.may_hold = f.parking_full && producer_may_be_held(p);
+        a = gate_advance(&p->gate, f, now_ns);
+        count_throttled(p, now_ns);
+        act(p, a, now_ns);
+    } while (a != GATE_NOTHING);
+}
+
+/* An eighth must be free: or each frame that is granted would let one socket be read for one. */
+void producers_memory_given_back(struct shard *s)
+{
+    const struct budget *b = &s->broker->budget;
+    int64_t share = b->share_bytes[BUDGET_PARKED];
+    if (!s->wanting_memory || budget_used(b, BUDGET_PARKED) > share - share / 8)
+        return;
+    struct producer *p, *next;
+    DL_FOREACH_SAFE2(s->wanting_memory, p, next, wanting_next)
+    {
+        producer_advance(p, shard_now_ns(s));
+    }
+}

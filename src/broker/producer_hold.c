@@ -1,0 +1,250 @@
+/* producer_hold.c - see producer_hold.h.
+ *
+ * Invariant: the gate's step is HOLD <=> the hold is CLOSED or REGISTERED; receipts are kept only
+ * while the hold says so, and go out, in order, before any other. What is said goes the way of the
+ * receipts, over a link too, so that its client sees all of it in this order. */
+#include "broker/producer_hold.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "throttle/hold_client.h"
+
+enum { KEPT_FIRST = 64 };
+
+/* ---- the timer ---- */
+
+static void on_timer(struct timer *t, int64_t now_ns);
+
+/* It fires early at times, never late: what moves the deadline back need not arm anew. */
+static void arm(struct producer_hold *h)
+{
+    struct worker *w = h->producer->topic->shard->worker;
+    int64_t deadline_ns = hold_deadline_ns(&h->hold);
+    if (deadline_ns == MONO_NEVER)
+        timer_disarm(w, &h->timer);
+    else if (!timer_is_armed(&h->timer) || deadline_ns < h->timer.deadline_ns)
+        timer_arm(w, &h->timer, deadline_ns);
+}
+
+static struct producer_hold *hold_of(struct producer *p)
+{
+    if (p->held)
+        return p->held;
+    const struct settings *set = p->topic->shard->broker->settings;
+    struct producer_hold *h = xcalloc(1, sizeof *h);
+    h->producer = p;
+    hold_init(&h->hold, set->hold_spacing_ms * MONO_MS);
+    timer_init(&h->timer, on_timer);
+    p->held = h;
+    return h;
+}
+
+/* ---- receipts ---- */
+
+bool producer_hold_keeps(struct producer *p, const struct kept_receipt *r)
+{
+    struct producer_hold *h = p->held;
+    if (!hold_keeps_receipts(&h->hold))
+        return false;
+    if (h->kept_len == h->kept_cap) {
+        h->kept_cap = h->kept_cap ? 2 * h->kept_cap : KEPT_FIRST;
+        h->kept = xrealloc(h->kept, h->kept_cap * sizeof h->kept[0]);
+    }
+    h->kept[h->kept_len++] = *r;
+    return true;
+}
+
+static void tell(struct producer_hold *h)
+{
+    for (uint32_t i = 0; i < h->kept_len; i++)
+        publish_send_receipt(h->producer, &h->kept[i]);
+    free(h->kept);
+    h->kept = NULL;
+    h->kept_len = h->kept_cap = 0;
+}
+
+/* ---- facts ---- */
+
+bool producer_may_be_held(const struct producer *p)
+{
+    const struct settings *set = p->topic->shard->broker->settings;
+    return p->conn && set->hold_producers && hold_suits(p->gate.reasons) &&
+           (!p->held || hold_may_begin(&p->held->hold)) && hold_client_obeys(p->client_version);
+}
+
+bool producer_must_be_held(const struct producer *p)
+{
+    return p->held && p->held->hold.wants_again;
+}
+
+bool producer_may_be_released(const struct producer *p, int64_t now_ns)
+{
+    if (!producer_is_held(p))
+        return true;
+    bool owed = p->parking.frames > 0 || p->in_flight > 0;
+    return !p->topic->shard->stopping && hold_may_release(&p->held->hold, owed, now_ns);
+}
+
+/* ---- begin and end ---- */
+
+void producer_hold_begin(struct producer *p, int64_t now_ns)
+{
+    struct producer_hold *h = hold_of(p);
+    struct parking_amount owed = {p->parking.messages, producer_parked_bytes(p)};
+    hold_begin(&h->hold, owed, now_ns);
+    h->times++;
+    p->topic->holds++;
+    conn_send_close_producer(p->conn, p->id, true);
+    arm(h);
+}
+
+static void say_ready(struct producer_hold *h)
+{
+    if (h->answer_owed)
+        cmd_producer_answer(h->producer, h->request_id, true);
+    h->answer_owed = false;
+}
+
+void producer_hold_release(struct producer *p, int64_t now_ns)
+{
+    struct producer_hold *h = p->held;
+    if (!h || h->hold.state != HOLD_REGISTERED)
+        return; /* it has ended meanwhile */
+    hold_release(&h->hold, now_ns);
+    say_ready(h);
+    arm(h);
+}
+
+void producer_hold_registered(struct producer *p, uint64_t request_id, uint64_t epoch)
+{
+    struct producer_hold *h = p->held;
+    int64_t now_ns = shard_now_ns(p->topic->shard);
+    p->epoch = epoch;
+    h->request_id = request_id;
+    h->answer_owed = true;
+    if (hold_registered(&h->hold, now_ns))
+        cmd_producer_answer(p, request_id, false);
+    tell(h);
+    arm(h);
+    producer_advance(p, now_ns);
+}
+
+static void note_discarded(struct producer_hold *h, const struct publish *m)
+{
+    struct topic *t = h->producer->topic;
+    uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
+    h->discarded_messages += m->messages;
+    h->discarded_bytes += bytes;
+    t->discarded_msgs += m->messages;
+    t->discarded_bytes += bytes;
+}
+
+/* Its client takes ready = false for success. What is parked it will send again. */
+static void send_away_for_good(struct producer *p)
+{
+    log_warn("producer %s of %s, client %s, sends on while it is held: it is not held again",
+             p->name, p->topic->name.full, p->client_version);
+    p->held->answer_owed = false;
+    conn_send_close_producer(p->conn, p->id, true);
+    publish_drop_parked(p);
+}
+
+bool producer_hold_takes(struct producer *p, const struct publish *m, int64_t now_ns)
+{
+    struct producer_hold *h = p->held;
+    if (h->hold.state == HOLD_FLOWING)
+        return true;
+    struct hold_position at = {m->sequence_id, m->chunk_id};
+    enum hold_verdict v =
+        hold_frame(&h->hold, at, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+    if (v == HOLD_TAKE_AND_TELL)
+        tell(h);
+    if (v == HOLD_DISOBEYED)
+        send_away_for_good(p);
+    arm(h);
+    if (v == HOLD_TAKE || v == HOLD_TAKE_AND_TELL)
+        return true;
+    note_discarded(h, m);
+    return false;
+}
+
+static void on_timer(struct timer *t, int64_t now_ns)
+{
+    struct producer_hold *h =
+        (struct producer_hold *)((char *)t - offsetof(struct producer_hold, timer));
+    struct producer *p = h->producer;
+    switch (hold_due(&h->hold, now_ns)) {
+    case HOLD_NOTHING:
+        break;
+    case HOLD_TRY:
+    case HOLD_AGAIN:
+        producer_advance(p, now_ns);
+        break;
+    case HOLD_TELL:
+        tell(h);
+        break;
+    case HOLD_FORGET:
+        log_info("producer %s of %s: client %s has not come back to it: forgotten", p->name,
+                 p->topic->name.full, p->address);
+        p->topic->shard->producers_forgotten_total++;
+        producer_close(p);
+        return; /* both may be gone */
+    }
+    arm(h);
+}
+
+/* ---- the end ---- */
+
+void producer_hold_end_by_client(struct producer *p)
+{
+    if (!p->held)
+        return;
+    hold_drop(&p->held->hold);
+    p->held->answer_owed = false;
+    tell(p->held);
+    arm(p->held);
+}
+
+bool producer_hold_end_by_broker(struct producer *p)
+{
+    struct producer_hold *h = p->held;
+    if (!h)
+        return false;
+    bool knows = hold_is_held(&h->hold);
+    if (h->hold.state != HOLD_CLOSED)
+        tell(h);
+    if (h->answer_owed)
+        conn_send_error(p->conn, h->request_id, PULSAR__PROTO__SERVER_ERROR__ServiceNotReady,
+                        "the producer is closed, try again");
+    return knows;
+}
+
+void producer_hold_drop(struct producer *p)
+{
+    if (!p->held)
+        return;
+    hold_drop(&p->held->hold);
+    p->held->answer_owed = false;
+    p->held->kept_len = 0;
+    arm(p->held);
+}
+
+void producer_hold_free(struct producer *p)
+{
+    if (p->held)
+        free(p->held->kept);
+    free(p->held);
+}
+
+struct parking_amount producer_hold_allowance(const struct producer *p, struct parking_amount base,
+                                              const struct tg_limit_spec *spec)
+{
+    if (!p->held)
+        return base;
+    return hold_allowance(&p->held->hold, base, parking_passes(spec, HOLD_PARK_MAX_NS));
+}

@@ -1,0 +1,336 @@
+/* The rules of a hold, one by one; each test fails when its rule is taken out of hold.c. All of
+ * them together, against clients: tests/sim/hold_model_test.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mono.h"
+#include "throttle/hold.h"
+#include "throttle/reason.h"
+
+static const struct parking_amount owed = {200, 200000};
+static const int64_t T = 100 * MONO_S;
+
+static enum hold_verdict frame(struct hold *h, uint64_t id, int64_t now_ns)
+{
+    return hold_frame(h, (struct hold_position){id, -1}, 1, 1000, now_ns);
+}
+
+static struct hold fresh(void)
+{
+    struct hold h;
+    hold_init(&h, HOLD_SPACING_NS);
+    return h;
+}
+
+/* Held at T; <from>..<to> discarded; answered ready = true after <held_ns>. */
+static struct hold released(uint64_t from, uint64_t to, int64_t held_ns)
+{
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    for (uint64_t id = from; id <= to; id++)
+        assert_int_equal(frame(&h, id, T), HOLD_DISCARD);
+    assert_true(hold_registered(&h, T));
+    hold_release(&h, T + held_ns);
+    return h;
+}
+
+static void test_one_who_sends_on_two_seconds_after_not_ready_is_never_held_again(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    assert_true(hold_registered(&h, T));
+    assert_int_equal(frame(&h, 1, T + HOLD_DISOBEY_NS - 1), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 2, T + HOLD_DISOBEY_NS), HOLD_DISOBEYED);
+    assert_int_equal(h.state, HOLD_CLOSED);
+    assert_int_equal(frame(&h, 3, T + HOLD_DISOBEY_NS), HOLD_DISCARD);
+    assert_false(hold_registered(&h, T + 3 * MONO_S)); /* not answered with ready = false */
+    assert_int_equal(frame(&h, 4, T + 9 * MONO_S), HOLD_DISCARD); /* sent away once, not twice */
+    assert_true(hold_may_release(&h, false, T + 9 * MONO_S));
+    hold_release(&h, T + 9 * MONO_S);
+    assert_false(hold_may_begin(&h));
+}
+
+static void test_receipts_are_kept_between_close_producer_and_producer(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    assert_false(hold_keeps_receipts(&h));
+    hold_begin(&h, owed, T);
+    assert_true(hold_keeps_receipts(&h));
+    hold_registered(&h, T);
+    assert_false(hold_keeps_receipts(&h));
+}
+
+static void test_close_producer_is_said_once_per_registration(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    assert_true(hold_may_begin(&h));
+    hold_begin(&h, owed, T);
+    assert_false(hold_may_begin(&h));
+    hold_registered(&h, T);
+    assert_false(hold_may_begin(&h));
+    hold_registered(&h, T); /* asked again: told again */
+    assert_int_equal(h.state, HOLD_REGISTERED);
+    hold_release(&h, T + MONO_S);
+    assert_true(hold_may_begin(&h));
+}
+
+static void test_what_is_sent_while_held_is_discarded_until_ready(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    assert_int_equal(frame(&h, 0, T), HOLD_TAKE);
+    hold_begin(&h, owed, T);
+    assert_int_equal(frame(&h, 1, T), HOLD_DISCARD);
+    hold_registered(&h, T);
+    assert_int_equal(frame(&h, 2, T), HOLD_DISCARD);
+    hold_release(&h, T + MONO_S);
+    assert_int_equal(frame(&h, 1, T + MONO_S), HOLD_TAKE);
+}
+
+static void test_ready_not_before_everything_taken_has_its_receipt(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    assert_false(hold_may_release(&h, false, T + 5 * MONO_S)); /* its client has not come */
+    hold_registered(&h, T);
+    assert_false(hold_may_release(&h, true, T + 5 * MONO_S));
+    assert_true(hold_may_release(&h, false, T + 5 * MONO_S));
+}
+
+static void test_late_frames_are_no_resume(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 20, MONO_S);
+    assert_int_equal(frame(&h, 21, T + MONO_S), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 22, T + MONO_S), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 10, T + MONO_S), HOLD_TAKE);
+    for (uint64_t id = 11; id < 22; id++)
+        assert_int_equal(frame(&h, id, T + MONO_S), HOLD_TAKE);
+    assert_int_equal(frame(&h, 22, T + MONO_S), HOLD_TAKE_AND_TELL);
+    assert_int_equal(h.state, HOLD_FLOWING);
+}
+
+static void test_the_rest_of_a_message_in_chunks_is_no_resume(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    for (int32_t chunk = 1; chunk < 3; chunk++)
+        hold_frame(&h, (struct hold_position){7, chunk}, 1, 1, T);
+    hold_registered(&h, T);
+    hold_release(&h, T + MONO_S);
+    assert_int_equal(hold_frame(&h, (struct hold_position){7, 3}, 1, 1, T + MONO_S), HOLD_DISCARD);
+    assert_int_equal(hold_frame(&h, (struct hold_position){7, 1}, 1, 1, T + MONO_S), HOLD_TAKE);
+}
+
+static void test_after_a_long_hold_nothing_is_late(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 20, HOLD_STALE_NS);
+    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE_AND_TELL);
+    h = released(10, 20, MONO_S); /* nor when nothing came at all until then */
+    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE_AND_TELL);
+}
+
+static void test_no_resume_in_250_ms_is_one_more_hold_without_the_check(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 20, MONO_S);
+    int64_t first_ns = T + MONO_S + MONO_MS;
+    assert_int_equal(frame(&h, 30, first_ns), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 31, first_ns + HOLD_SILENCE_NS - 1), HOLD_DISCARD);
+    assert_int_equal(hold_due(&h, first_ns + HOLD_SILENCE_NS - 1), HOLD_NOTHING);
+    assert_int_equal(hold_deadline_ns(&h), first_ns + HOLD_SILENCE_NS);
+    assert_int_equal(hold_due(&h, first_ns + HOLD_SILENCE_NS), HOLD_AGAIN);
+    assert_true(h.wants_again);
+    hold_begin(&h, (struct parking_amount){0, 0}, first_ns + HOLD_SILENCE_NS);
+    assert_false(h.wants_again);
+    hold_registered(&h, T + 2 * MONO_S);
+    hold_release(&h, T + 3 * MONO_S);
+    assert_int_equal(frame(&h, 30, T + 3 * MONO_S), HOLD_TAKE);
+}
+
+static void test_receipts_wait_until_all_has_come_again(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 12, 3 * MONO_S);
+    assert_true(hold_keeps_receipts(&h));
+    assert_int_equal(frame(&h, 10, T + 3 * MONO_S), HOLD_TAKE);
+    assert_int_equal(frame(&h, 11, T + 3 * MONO_S), HOLD_TAKE);
+    assert_true(hold_keeps_receipts(&h));
+    assert_int_equal(frame(&h, 12, T + 3 * MONO_S), HOLD_TAKE_AND_TELL);
+    assert_false(hold_keeps_receipts(&h));
+}
+
+static void test_receipts_wait_no_longer_than_the_sending_goes_on(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 12, 3 * MONO_S);
+    int64_t last_ns = T + 3 * MONO_S + 200 * MONO_MS;
+    frame(&h, 10, last_ns);
+    assert_int_equal(hold_due(&h, last_ns + HOLD_SILENCE_NS - 1), HOLD_NOTHING);
+    assert_int_equal(hold_due(&h, last_ns + HOLD_SILENCE_NS), HOLD_TELL);
+    assert_false(hold_keeps_receipts(&h));
+    assert_int_equal(hold_deadline_ns(&h), MONO_NEVER);
+}
+
+static void test_receipts_of_one_who_was_not_heard_are_kept_for_two_seconds(void **state)
+{
+    (void)state;
+    struct hold h = fresh(); /* nothing was discarded: when the sending again ends is not known */
+    hold_begin(&h, owed, T);
+    hold_registered(&h, T);
+    hold_release(&h, T + MONO_S);
+    for (int64_t t = T + MONO_S; t < T + MONO_S + HOLD_SETTLE_NS; t += 100 * MONO_MS) {
+        assert_int_equal(frame(&h, 1, t), HOLD_TAKE);
+        assert_int_equal(hold_due(&h, t), HOLD_NOTHING);
+    }
+    assert_true(hold_keeps_receipts(&h));
+    assert_int_equal(hold_due(&h, T + MONO_S + HOLD_SETTLE_NS), HOLD_TELL);
+    assert_int_equal(h.state, HOLD_FLOWING);
+}
+
+static void test_one_hold_a_second_at_most(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    hold_registered(&h, T + MONO_MS);
+    assert_false(hold_may_release(&h, false, T + HOLD_SPACING_NS - 1));
+    assert_int_equal(hold_deadline_ns(&h), T + HOLD_SPACING_NS);
+    assert_int_equal(hold_due(&h, T + HOLD_SPACING_NS), HOLD_TRY);
+    assert_true(hold_may_release(&h, false, T + HOLD_SPACING_NS));
+    assert_int_equal(hold_deadline_ns(&h), MONO_NEVER); /* when nothing is owed, its owner knows */
+    hold_init(&h, 0);                                   /* the setting of tests */
+    hold_begin(&h, owed, T);
+    hold_registered(&h, T);
+    assert_true(hold_may_release(&h, false, T));
+}
+
+static bool is(struct parking_amount a, uint64_t messages, uint64_t bytes)
+{
+    return a.messages == messages && a.bytes == bytes;
+}
+
+static const struct parking_amount base = {1000, UINT64_MAX}, most = {5000, UINT64_MAX};
+
+static void test_the_allowance_grows_to_the_window(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    h = released(201, 2000, MONO_S); /* 200 owed and 1800 discarded */
+    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    hold_begin(&h, owed, T + 5 * MONO_S); /* a smaller one changes nothing */
+    hold_registered(&h, T + 5 * MONO_S);
+    hold_release(&h, T + 7 * MONO_S);
+    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    struct parking_amount wide = {20000, UINT64_MAX}; /* it was set to more than that */
+    assert_true(is(hold_allowance(&h, wide, most), 20000, UINT64_MAX));
+}
+
+static void test_it_stays_where_growing_would_not_be_enough(void **state)
+{
+    (void)state;
+    struct hold h = released(201, 6000, MONO_S);
+    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    h = released(201, 10000, MONO_S); /* but so much sent again would hurt others */
+    assert_true(is(hold_allowance(&h, base, most), 5000, UINT64_MAX));
+}
+
+static void test_it_falls_back_when_messages_have_expired(void **state)
+{
+    (void)state;
+    struct hold h = released(201, 2000, 3 * MONO_S);
+    frame(&h, 201, T + 3 * MONO_S);
+    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    h = released(201, 2000, 3 * MONO_S);
+    frame(&h, 202, T + 3 * MONO_S); /* where is 201? */
+    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    hold_begin(&h, owed, T + 5 * MONO_S); /* for good */
+    hold_registered(&h, T + 5 * MONO_S);
+    hold_release(&h, T + 8 * MONO_S);
+    frame(&h, 203, T + 8 * MONO_S);
+    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+}
+
+static void test_late_frames_are_not_taken_for_expired_ones(void **state)
+{
+    (void)state;
+    struct hold h = released(201, 2000, MONO_S);
+    frame(&h, 2001, T + MONO_S);
+    frame(&h, 201, T + MONO_S);
+    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+}
+
+static void test_a_client_that_does_not_come_back_is_forgotten(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    assert_int_equal(hold_deadline_ns(&h), T + HOLD_ABSENT_NS);
+    assert_int_equal(hold_due(&h, T + HOLD_ABSENT_NS - 1), HOLD_NOTHING);
+    assert_int_equal(hold_due(&h, T + HOLD_ABSENT_NS), HOLD_FORGET);
+    hold_begin((h = fresh(), &h), owed, T);
+    hold_registered(&h, T); /* one that came is held for as long as it takes */
+    hold_due(&h, T + HOLD_SPACING_NS);
+    assert_int_equal(hold_deadline_ns(&h), MONO_NEVER);
+}
+
+static void test_what_ends_is_held_no_more(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    hold_drop(&h);
+    assert_false(hold_is_held(&h));
+    assert_false(hold_keeps_receipts(&h));
+    assert_int_equal(hold_deadline_ns(&h), MONO_NEVER);
+    assert_int_equal(hold_due(&h, T), HOLD_NOTHING);
+}
+
+static void test_what_lasts_milliseconds_is_not_worth_a_hold(void **state)
+{
+    (void)state;
+    assert_false(hold_suits(0));
+    assert_false(hold_suits(1U << REASON_PUBLISH_BUFFER));
+    assert_true(hold_suits(1U << REASON_STORAGE_FULL));
+    assert_true(hold_suits(1U << REASON_BLOCKED));
+    assert_true(hold_suits(1U << REASON_TOPIC | 1U << REASON_PUBLISH_BUFFER));
+    assert_true(hold_suits(1U << REASON_TENANT));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_who_sends_on_two_seconds_after_not_ready_is_never_held_again),
+        cmocka_unit_test(test_receipts_are_kept_between_close_producer_and_producer),
+        cmocka_unit_test(test_close_producer_is_said_once_per_registration),
+        cmocka_unit_test(test_what_is_sent_while_held_is_discarded_until_ready),
+        cmocka_unit_test(test_ready_not_before_everything_taken_has_its_receipt),
+        cmocka_unit_test(test_late_frames_are_no_resume),
+        cmocka_unit_test(test_the_rest_of_a_message_in_chunks_is_no_resume),
+        cmocka_unit_test(test_after_a_long_hold_nothing_is_late),
+        cmocka_unit_test(test_no_resume_in_250_ms_is_one_more_hold_without_the_check),
+        cmocka_unit_test(test_receipts_wait_until_all_has_come_again),
+        cmocka_unit_test(test_receipts_wait_no_longer_than_the_sending_goes_on),
+        cmocka_unit_test(test_receipts_of_one_who_was_not_heard_are_kept_for_two_seconds),
+        cmocka_unit_test(test_one_hold_a_second_at_most),
+        cmocka_unit_test(test_the_allowance_grows_to_the_window),
+        cmocka_unit_test(test_it_stays_where_growing_would_not_be_enough),
+        cmocka_unit_test(test_it_falls_back_when_messages_have_expired),
+        cmocka_unit_test(test_late_frames_are_not_taken_for_expired_ones),
+        cmocka_unit_test(test_a_client_that_does_not_come_back_is_forgotten),
+        cmocka_unit_test(test_what_ends_is_held_no_more),
+        cmocka_unit_test(test_what_lasts_milliseconds_is_not_worth_a_hold),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
