@@ -91,6 +91,7 @@ static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_n
     r->storage += (double)t->storage_bytes;
     r->rate_limit_hits += (double)t->rate_limit_hits;
     r->throttlings += (double)t->throttled_times;
+    r->forgotten += (double)t->forgotten;
     r->holds += (double)t->holds;
     r->discarded_messages += (double)t->discarded_msgs;
     r->discarded_bytes += (double)t->discarded_bytes;

@@ -19,7 +19,7 @@ struct metric_row {
     double in_messages, in_bytes, out_messages, out_bytes;
     double storage, backlog, rate_limit_hits;
     double throttled_producers, parked_messages, parked_bytes, throttlings;
-    double holds, discarded_messages, discarded_bytes;
+    double forgotten, holds, discarded_messages, discarded_bytes;
     double throttled_s[REASON_COUNT + 1]; /* by reason; the last is never shown */
 };
 

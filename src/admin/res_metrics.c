@@ -52,6 +52,8 @@ static const struct family families[] = {
      FIELD(parked_bytes)},
     {"tidegate_holds_total", "counter", "Times a producer was stopped at its client.",
      FIELD(holds)},
+    {"tidegate_forgotten_producers_total", "counter",
+     "Held producers to which their clients did not come back.", FIELD(forgotten)},
     {"tidegate_discarded_messages_total", "counter",
      "Messages that a held producer sent, and will send again.", FIELD(discarded_messages)},
     {"tidegate_discarded_bytes_total", "counter",

@@ -58,10 +58,9 @@ struct shard {
         *wanting_memory;      /* producers whose socket rests until parked frames have gone */
     struct producer *blocked; /* producers that wait for the store (full disk, in-flight memory) */
     uint64_t next_producer_name;
-    uint64_t in_flight;                 /* appended by any producer, not yet durable */
-    int64_t wall_ns, wall_of_ns;        /* the wall clock, read once per turn: shard_wall_ns */
-    uint64_t publish_throttled_total;   /* throttlings begun, for metrics */
-    uint64_t producers_forgotten_total; /* held, and not registered again by their clients */
+    uint64_t in_flight;               /* appended by any producer, not yet durable */
+    int64_t wall_ns, wall_of_ns;      /* the wall clock, read once per turn: shard_wall_ns */
+    uint64_t publish_throttled_total; /* throttlings begun, for metrics */
     struct log_gate throttle_log, refused_log; /* of all producers, of all connections */
     _Atomic int64_t placed_connections; /* by the listener: those here and on their way here */
 };

@@ -191,7 +191,7 @@ static void on_timer(struct timer *t, int64_t now_ns)
     case HOLD_FORGET:
         log_info("producer %s of %s: client %s has not come back to it: forgotten", p->name,
                  p->topic->name.full, p->address);
-        p->topic->shard->producers_forgotten_total++;
+        p->topic->forgotten++;
         producer_close(p);
         return; /* both may be gone */
     }

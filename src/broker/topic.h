@@ -77,8 +77,9 @@ struct topic {
     struct tg_meter msgs_out, bytes_out;
     uint64_t storage_bytes; /* appended since the start: for averages */
     int64_t last_publish_wall_ns;
-    uint64_t throttled_times;                 /* periods begun by any of its producers */
-    uint64_t holds;                           /* of any of them */
+    uint64_t throttled_times; /* periods begun by any of its producers */
+    uint64_t forgotten;       /* producers whose clients did not come back to them while held */
+    uint64_t holds;           /* of any of them */
     uint64_t discarded_msgs, discarded_bytes; /* sent while held, to be sent again */
     int64_t throttled_ns[REASON_COUNT]; /* summed over its producers, up to their counted_from_ns */
     uint64_t rate_limit_hits;           /* frames that found a bucket empty */

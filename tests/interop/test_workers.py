@@ -83,17 +83,19 @@ def test_a_limit_over_there_stops_only_its_producer(spread):
     check_rate(admissions(broker, "persistent://public/default/far"), 500)
 
 
-def test_a_window_over_its_parking_pauses_the_socket_over_there_and_is_resumed(spread):
+def test_a_window_over_its_parking_is_held_over_there_and_released(spread):
     broker, clients = spread
     limited(broker, "persistent://public/default/far", messages=100)
     clients[0].create_producer("far").close()
     load = Load(clients[2], "far", window=1000, batching_enabled=False)
-    time.sleep(2)
-    assert any(p["connectionPaused"] for p in broker.ok("GET", "/persistent/public/default/far/explain")["waiting"])
+    time.sleep(1)
+    waiting = broker.ok("GET", "/persistent/public/default/far/explain")["waiting"]
+    assert [(p["step"], p["connectionPaused"]) for p in waiting] == [("hold", False)]
     broker.set_rate("persistent://public/default/far", messages=100_000)
     load.stop()
     clients[2].create_producer("near").send(b"x")
     assert broker.ok("GET", "/persistent/public/default/far/explain")["throttled"] is False
+    assert [entry for _, entry, _ in load.ids] == list(range(load.sent))
 
 
 def test_topics_deleted_and_unloaded_while_other_workers_use_them(spread):
