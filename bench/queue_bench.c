@@ -35,7 +35,7 @@ struct topic {
     struct scope scope;
     struct waitq q;
     struct timer timer;
-    struct quota *chain;
+    const struct quota_chain *chain;
     struct claim claim;
 };
 
@@ -47,6 +47,7 @@ struct bench {
     struct producer **producer;
     uint64_t sent;
     struct quota broker, tenant, ns;
+    struct quota_chain chain;
     struct timer quota_timer[3];
     struct quota_worker leases;
     struct home home;
@@ -80,7 +81,7 @@ static enum waiter_result grant(struct waiter *w, int64_t now_ns)
     struct producer *p = producer_of(w);
     struct topic *t = p->topic;
     struct bench *b = t->bench;
-    struct claim *c = t->chain ? &t->claim : NULL;
+    struct claim *c = t->chain->count > 0 ? &t->claim : NULL;
     struct quota *lacking = claim_lacking(c, t->chain, &b->leases, 1, 100, now_ns);
     if (lacking) {
         ask(t, lacking);
@@ -163,9 +164,12 @@ static void add_quotas(struct bench *b, int64_t rate)
 {
     struct tg_limit_spec limit = {.msgs.rate = rate};
     home_init(&b->home, &home_ops, b);
-    quota_init(&b->broker, SCOPE_BROKER, "broker", NULL, 1, 1);
-    quota_init(&b->tenant, SCOPE_TENANT, "t", &b->broker, 1, 1);
-    quota_init(&b->ns, SCOPE_NAMESPACE, "t/n", &b->tenant, 1, 1);
+    quota_init(&b->broker, SCOPE_BROKER, "broker", 1, 1);
+    quota_init(&b->tenant, SCOPE_TENANT, "t", 1, 1);
+    quota_init(&b->ns, SCOPE_NAMESPACE, "t/n", 1, 1);
+    quota_chain_add_around(&b->chain, &b->ns);
+    quota_chain_add_around(&b->chain, &b->tenant);
+    quota_chain_add_around(&b->chain, &b->broker);
     home_set_limit(&b->ns, &limit, LIMIT_FROM_NAMESPACE, 10, b->now_ns);
     for (int i = 0; i < 3; i++)
         timer_init(&b->quota_timer[i], fire_quota);
@@ -179,9 +183,9 @@ static void add_topics(struct bench *b, uint32_t topics, int64_t rate, bool quot
     for (uint32_t i = 0; i < topics; i++) {
         struct topic *t = &b->topic[i];
         t->bench = b;
-        t->chain = quotas ? &b->ns : NULL;
+        t->chain = &b->chain;
         if (quotas)
-            claim_init(&t->claim, &claim_ops, &b->ns, 1);
+            claim_init(&t->claim, &claim_ops, &b->chain, 1);
         timer_init(&t->timer, fire_topic);
         scope_init(&t->scope, SCOPE_TOPIC, "topic");
         scope_set_limit(&t->scope, &limit, LIMIT_FROM_TOPIC, 0, b->now_ns);
@@ -253,7 +257,7 @@ static void tick(struct bench *b)
     b->now_ns += MONO_MS;
     wheel_expire(&b->wheel, b->now_ns);
     deliver(b);
-    if (b->topic[0].chain)
+    if (b->topic[0].chain->count > 0)
         quota_leases_return(&b->leases, b->now_ns);
 }
 

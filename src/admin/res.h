@@ -69,9 +69,23 @@ void policies_ns_quota_delete(struct call *c);
 void policies_tenant_quota_get(struct call *c);
 void policies_tenant_quota_set(struct call *c);
 void policies_tenant_quota_delete(struct call *c);
+void policies_topic_quota_get(struct call *c);
+void policies_topic_quota_set(struct call *c);
+void policies_topic_quota_delete(struct call *c);
 void policies_topic_rate_get(struct call *c);
 void policies_topic_rate_set(struct call *c);
 void policies_topic_rate_delete(struct call *c);
+
+void groups_list(struct call *c);
+void groups_get(struct call *c);
+void groups_put(struct call *c);
+void groups_delete(struct call *c);
+void groups_ns_get(struct call *c);
+void groups_ns_set(struct call *c);
+void groups_ns_delete(struct call *c);
+void groups_tenant_get(struct call *c);
+void groups_tenant_set(struct call *c);
+void groups_tenant_delete(struct call *c);
 
 void topics_list(struct call *c);
 void topics_list_partitioned(struct call *c);

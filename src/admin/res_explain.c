@@ -6,6 +6,7 @@
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/chain.h"
 #include "broker/producer.h"
 #include "broker/quotas.h"
 #include "quota/explain.h"
@@ -183,7 +184,9 @@ static void add_quotas(struct call *c, const struct place *p, json_t *scopes)
 {
     const struct found *f = c->handler_own;
     int64_t now_ns = shard_now_ns(c->shard);
-    for (struct quota *q = &p->ns->quota->quota; q != NULL; q = q->parent) {
+    const struct quota_chain *chain = &place_chain(p)->quotas;
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct quota *q = chain->quota[i];
         struct explain_scope s = explain_quota(q, now_ns);
         bool binding = f->waits_for == q->name;
         json_t *j = scope_json(&s, binding);

@@ -6,6 +6,7 @@
 
 #include "admin/res.h"
 #include "base/alloc.h"
+#include "broker/group.h"
 
 enum {
     BUNDLES = 4, /* as Pulsar makes them; nothing here is placed by bundle */
@@ -83,6 +84,8 @@ void namespaces_get(struct call *c)
     json_object_set_new(doc, "publishMaxMessageRate", rates);
     if (n->publish_quota.present) /* Pulsar has no such policy: no cluster is in between */
         json_object_set_new(doc, "publishQuota", rate_policy_to_json(&n->publish_quota));
+    if (n->group != NULL)
+        json_object_set_new(doc, "resource_group_name", json_string(n->group->name));
     reply_json(c, 200, doc);
 }
 

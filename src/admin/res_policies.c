@@ -1,5 +1,5 @@
-/* res_policies.c - publishRate of a namespace and of a topic, publishQuota of a namespace and of a
- * tenant.
+/* res_policies.c - publishRate of a namespace and of a topic; publishQuota of a namespace, a tenant
+ * and a partitioned topic.
  *
  * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
  * are made later. A partition has none of its own. */
@@ -225,4 +225,44 @@ void policies_topic_rate_delete(struct call *c)
     struct policy_owner o;
     if (find_owner(c, &o))
         set_rate(c, &o, NULL);
+}
+
+/* ---- publishQuota of a partitioned topic ---- */
+
+/* A topic without partitions is limited by its publishRate. */
+static struct partitioned *find_partitioned(struct call *c)
+{
+    struct policy_owner o;
+    if (!find_owner(c, &o))
+        return NULL;
+    if (o.partitioned == NULL)
+        reply_reason(c, 412,
+                     "A publish quota is of a partitioned topic; this one has a publish rate");
+    return o.partitioned;
+}
+
+void policies_topic_quota_get(struct call *c)
+{
+    const struct partitioned *p = find_partitioned(c);
+    if (p == NULL)
+        return;
+    if (p->publish_quota.present)
+        reply_json(c, 200, rate_policy_to_json(&p->publish_quota));
+    else
+        reply_status(c, 204);
+}
+
+void policies_topic_quota_set(struct call *c)
+{
+    struct rate_policy policy;
+    struct partitioned *p = find_partitioned(c);
+    if (p != NULL && read_rate(c, &policy))
+        registry_set_partitioned_publish_quota(res_registry(c), p, &policy, on_partitioned_rate, c);
+}
+
+void policies_topic_quota_delete(struct call *c)
+{
+    struct partitioned *p = find_partitioned(c);
+    if (p != NULL)
+        registry_set_partitioned_publish_quota(res_registry(c), p, NULL, on_partitioned_rate, c);
 }

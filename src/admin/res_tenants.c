@@ -1,5 +1,6 @@
 /* res_tenants.c - /admin/v2/tenants. */
 #include "admin/res.h"
+#include "broker/group.h"
 
 void tenants_list(struct call *c)
 {
@@ -15,6 +16,8 @@ static json_t *info_of(const struct tenant *t)
     json_t *j = json_copy(t->doc);
     if (t->publish_quota.present)
         json_object_set_new(j, "publishQuota", rate_policy_to_json(&t->publish_quota));
+    if (t->group != NULL)
+        json_object_set_new(j, "resource_group_name", json_string(t->group->name));
     return j;
 }
 

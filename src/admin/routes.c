@@ -12,6 +12,8 @@
 #define SUB        TOPIC "/subscription/{sub}"
 #define BLOCKS     "/admin/v2/blocks"
 #define BROKERS    "/admin/v2/brokers"
+#define GROUPS     "/admin/v2/resourcegroups"
+#define GROUPS_82  "/admin/v2/resourcegroup" /* PIP-82 */
 
 #define GET        HTTP_GET, ROUTE_SHORT
 #define GET_LONG   HTTP_GET, ROUTE_LONG
@@ -40,6 +42,11 @@ const struct route routes[] = {
     {POST, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_set, "set it"},
     {DELETE, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_delete, "remove it"},
 
+    {GET, TENANTS "/{tenant}/resourcegroup", groups_tenant_get, "its resource group's name"},
+    {POST, TENANTS "/{tenant}/resourcegroup/{name}", groups_tenant_set, "hang one on it"},
+    {PUT, TENANTS "/{tenant}/resourcegroup/{name}", groups_tenant_set, "the same"},
+    {DELETE, TENANTS "/{tenant}/resourcegroup", groups_tenant_delete, "take it off"},
+
     {GET_LONG, NAMESPACES "/{tenant}", namespaces_list, "a tenant's namespaces"},
     {GET, NS, namespaces_get, "a namespace's policies"},
     {PUT, NS, namespaces_create, "make a namespace"},
@@ -53,9 +60,22 @@ const struct route routes[] = {
     {GET, NS "/publishQuota", policies_ns_quota_get, "publish quota of all topics together"},
     {POST, NS "/publishQuota", policies_ns_quota_set, "set it"},
     {DELETE, NS "/publishQuota", policies_ns_quota_delete, "remove it"},
+    {GET, NS "/resourcegroup", groups_ns_get, "its resource group's name"},
+    {POST, NS "/resourcegroup/{name}", groups_ns_set, "hang one on it"},
+    {PUT, NS "/resourcegroup/{name}", groups_ns_set, "the same"},
+    {DELETE, NS "/resourcegroup", groups_ns_delete, "take it off"},
     {GET, NS "/permissions", permissions_refuse, "501: there is no authorization"},
     {POST, NS "/permissions/{name}", permissions_refuse, "501"},
     {DELETE, NS "/permissions/{name}", permissions_refuse, "501"},
+
+    {GET, GROUPS, groups_list, "names of resource groups"},
+    {GET, GROUPS "/{name}", groups_get, "one's limits"},
+    {PUT, GROUPS "/{name}", groups_put, "make one, or change what is given"},
+    {DELETE, GROUPS "/{name}", groups_delete, "delete one that is hung on nothing"},
+    {GET, GROUPS_82, groups_list, "the same as above, as PIP-82 spells it"},
+    {GET, GROUPS_82 "/{name}", groups_get, "the same"},
+    {PUT, GROUPS_82 "/{name}", groups_put, "the same"},
+    {DELETE, GROUPS_82 "/{name}", groups_delete, "the same"},
 
     {GET, BROKERS, brokers_list, "brokers"},
     {GET, BROKERS "/leaderBroker", brokers_leader, "the leader"},
@@ -106,6 +126,10 @@ const struct route routes[] = {
     {GET, TOPIC "/publishRate", policies_topic_rate_get, "publish rate (?applied=true: in force)"},
     {POST, TOPIC "/publishRate", policies_topic_rate_set, "set it"},
     {DELETE, TOPIC "/publishRate", policies_topic_rate_delete, "remove it"},
+    {GET, TOPIC "/publishQuota", policies_topic_quota_get,
+     "publish quota of a partitioned topic: all partitions together"},
+    {POST, TOPIC "/publishQuota", policies_topic_quota_set, "set it"},
+    {DELETE, TOPIC "/publishQuota", policies_topic_quota_delete, "remove it"},
     {GET, TOPIC "/permissions", permissions_refuse, "501: there is no authorization"},
     {POST, TOPIC "/permissions/{name}", permissions_refuse, "501"},
     {DELETE, TOPIC "/permissions/{name}", permissions_refuse, "501"},

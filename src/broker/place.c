@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/chain.h"
 #include "broker/place_row.h"
 #include "broker/registry_priv.h"
 #include "broker/topic.h"
@@ -82,6 +83,7 @@ void place_free(struct place *p)
     DL_DELETE2(p->ns->places, p, ns_prev, ns_next);
     p->ns->topic_count--;
     ns_free_if_gone(p->ns);
+    chain_drop(p->chain);
     while (p->waiting) {
         struct place_waiting *w = p->waiting;
         LL_DELETE(p->waiting, w);
@@ -133,6 +135,7 @@ static void settle_at(struct place *p, struct shard *to)
 static void make_topic(struct place *p, struct shard *at)
 {
     struct shard *control = p->shard;
+    p->chain = chain_hold(place_chain(p));
     p->topic = topic_new(p);
     p->topic->is_unused = at == NULL;
     settle_at(p, at ? at : control);

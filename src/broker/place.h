@@ -18,6 +18,7 @@
 #include "quota/policy.h"
 
 struct ns;
+struct chain;
 struct registry;
 struct shard;
 struct topic;
@@ -49,6 +50,7 @@ struct place {
     struct rate_policy publish_rate; /* its own policy: what is durable, and in force */
     struct rate_policy row_rate;     /* what the next row says; differs while a change is written */
     uint64_t row_rate_changes;
+    struct chain *chain; /* that its topic has, or had until what is on its way to it arrives */
 };
 
 /* ---- finding and making ---- */
@@ -93,9 +95,11 @@ void place_set_publish_rate(struct place *p, const struct rate_policy *rate, pla
                             void *ctx);
 /* Takes <properties> (NULL: none); they are put back when they can't be written. */
 void place_set_properties(struct place *p, json_t *properties, place_done done, void *ctx);
-/* Works out the publish rate that applies (own policy, its partitioned topic's, the namespace's,
- * the broker's) and puts it in force, for those who wait too. */
+/* Works out what applies to it - the publish rate (own policy, its partitioned topic's, the
+ * namespace's, the broker's), the quotas above - and puts it in force, for those who wait too. */
 void place_apply_policies(struct place *p);
+/* The chain that a topic here is to have: borrowed. */
+struct chain *place_chain(const struct place *p);
 struct rate_choice place_rate(const struct place *p);
 
 /* ---- doing something with the topic where it lives (visit.c) ---- */
@@ -106,6 +110,7 @@ struct rate_choice place_rate(const struct place *p);
 struct visit {
     struct letter letter; /* first */
     struct topic *topic;
+    struct visit *next; /* for whoever keeps it there */
     struct shard *from, *at;
     void (*there)(struct visit *v, struct topic *t);
     void (*back)(struct visit *v);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/broker.h"
+#include "broker/chain.h"
 #include "broker/topic.h"
 
 struct writing {
@@ -75,6 +76,19 @@ void place_row_delete(struct place *p, void (*done)(void *ctx, enum tg_err e), v
 
 /* ---- the policy ---- */
 
+/* That it is a partition of; NULL: of none that there is. */
+static struct partitioned *whole_of(const struct place *p)
+{
+    struct registry *r = p->shard->broker->registry;
+    return p->name.partitioned ? registry_partitioned(r, p->name.partitioned) : NULL;
+}
+
+struct chain *place_chain(const struct place *p)
+{
+    const struct partitioned *whole = whole_of(p);
+    return whole ? whole->chain : p->ns->chain;
+}
+
 struct rate_choice place_rate(const struct place *p)
 {
     const struct broker *b = p->shard->broker;
@@ -84,36 +98,46 @@ struct rate_choice place_rate(const struct place *p)
         .bytes = {.rate = set->max_topic_rate_bytes},
     };
     const struct rate_policy *own = &p->publish_rate;
-    if (!own->present && p->name.partitioned) {
-        struct partitioned *whole = registry_partitioned(b->registry, p->name.partitioned);
-        if (whole)
-            own = &whole->publish_rate;
-    }
+    const struct partitioned *whole = own->present ? NULL : whole_of(p);
+    if (whole)
+        own = &whole->publish_rate;
     return policy_publish_rate(own, &p->ns->publish_rate, &broker_default);
 }
 
-struct new_rate {
-    struct visit visit; /* first */
+struct new_policies {
+    struct visit visit;  /* first */
+    struct place *place; /* stays: the topic goes after it has let go of the old chain */
     struct rate_choice rate;
+    struct chain *chain;
 };
 
 static void put_in_force(struct visit *v, struct topic *t)
 {
-    topic_set_limit(t, &((struct new_rate *)v)->rate);
-    visit_back(v);
+    const struct new_policies *n = (const struct new_policies *)v;
+    topic_set_limit(t, &n->rate);
+    topic_set_chain(t, &n->chain->quotas, v); /* goes back when the old one is not used any more */
 }
 
 static void in_force(struct visit *v)
 {
-    free(v);
+    struct new_policies *n = (struct new_policies *)v;
+    if (v->lost) { /* the broker's end: the topic has either */
+        chain_drop(n->chain);
+    } else {
+        chain_drop(n->place->chain);
+        n->place->chain = n->chain;
+    }
+    free(n);
 }
 
 void place_apply_policies(struct place *p)
 {
     if (!p->topic || p->state == PLACE_ENDING)
         return; /* it gets them when it is made; or has ended, on its worker */
-    struct new_rate *n = xcalloc(1, sizeof *n);
+    struct new_policies *n = xcalloc(1, sizeof *n);
+    n->place = p;
     n->rate = place_rate(p);
+    n->chain = chain_hold(place_chain(p));
     place_visit(p, &n->visit, put_in_force, in_force);
 }
 

@@ -136,5 +136,7 @@ void publish_block(struct producer *p);
 void publish_unblock(struct producer *p);
 /* A limit of the topic was changed or removed. */
 void publish_limit_changed(struct topic *t);
+/* The topic has another chain of quotas, and no claim. */
+void publish_chain_changed(struct topic *t);
 
 #endif

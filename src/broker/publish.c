@@ -77,7 +77,7 @@ static struct claim *claim_of(struct topic *t)
 /* The quota above the topic that has no tokens for such a frame, or NULL. */
 static struct quota *quota_refusing(struct topic *t, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    return claim_lacking(claim_of(t), t->quota, &t->shard->quotas, msgs, bytes, now_ns);
+    return claim_lacking(claim_of(t), t->chain, &t->shard->quotas, msgs, bytes, now_ns);
 }
 
 /* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now, or
@@ -96,7 +96,7 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
     uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
     t->next_entry++;
     path_charge(&t->path, m->messages, bytes, now_ns);
-    claim_charge(claim_of(t), t->quota, &s->quotas, m->messages, bytes, now_ns);
+    claim_charge(claim_of(t), t->chain, &s->quotas, m->messages, bytes, now_ns);
     tg_meter_add(&p->msgs, m->messages, now_ns);
     tg_meter_add(&p->bytes, bytes, now_ns);
     struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
@@ -380,6 +380,20 @@ void publish_limit_changed(struct topic *t)
     }
     waitq_limit_changed(&t->waiters, now_ns);
     queue_ran(t, now_ns);
+}
+
+/* What somebody waits for may be in the chain no more: he waits for the narrowest then, until his
+ * turn says what for. */
+void publish_chain_changed(struct topic *t)
+{
+    int64_t now_ns = shard_now_ns(t->shard);
+    struct producer *p;
+    DL_FOREACH(t->producers, p)
+    {
+        if (p->binding && p->lacking && !quota_chain_has(t->chain, p->lacking))
+            wait_for_other(p, t->chain->quota[0], now_ns);
+    }
+    waitq_kick(&t->waiters, now_ns);
 }
 
 /* ---- the store ---- */

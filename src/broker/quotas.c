@@ -87,7 +87,7 @@ struct quotas *quotas_new(struct shard *control)
     struct quotas *q = xcalloc(1, sizeof *q);
     q->control = control;
     home_init(&q->home, &home_ops, q);
-    q->broker = broker_quota_new(q, SCOPE_BROKER, "broker", NULL);
+    q->broker = broker_quota_new(q, SCOPE_BROKER, "broker");
     return q;
 }
 
@@ -95,25 +95,24 @@ void quotas_free(struct quotas *q)
 {
     if (!q)
         return;
-    broker_quota_free(q->broker);
+    broker_quota_let_go(q->broker);
     free(q);
 }
 
-struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name,
-                                      struct broker_quota *parent)
+struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name)
 {
     struct broker_quota *q =
         xcalloc_aligned(_Alignof(struct broker_quota), 1, sizeof(struct broker_quota));
-    quota_init(&q->quota, kind, name, parent ? &parent->quota : NULL, 1,
-               (uint32_t)of->control->broker->shards);
+    q->name = xstrdup(name);
+    quota_init(&q->quota, kind, q->name, 1, (uint32_t)of->control->broker->shards);
     timer_init(&q->timer, fired);
     q->of = of;
     return q;
 }
 
-void broker_quota_free(struct broker_quota *q)
+static void free_if_unused(struct broker_quota *q)
 {
-    if (!q)
+    if (!q->let_go || q->chains > 0)
         return;
     if (q->of->ended)
         home_abandon(&q->quota);
@@ -121,7 +120,22 @@ void broker_quota_free(struct broker_quota *q)
         home_forget(&q->quota);
     timer_disarm(q->of->control->worker, &q->timer);
     quota_fini(&q->quota);
+    free(q->name);
     free(q);
+}
+
+void broker_quota_let_go(struct broker_quota *q)
+{
+    if (!q)
+        return;
+    q->let_go = true;
+    free_if_unused(q);
+}
+
+void broker_quota_left_chain(struct broker_quota *q)
+{
+    q->chains--;
+    free_if_unused(q);
 }
 
 void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
@@ -151,7 +165,7 @@ static const struct claim_ops claim_ops = {.post_home = post_home, .released = r
 struct topic_claim *topic_claim_new(struct topic *t)
 {
     struct topic_claim *c = xcalloc_aligned(_Alignof(struct topic_claim), 1, sizeof *c);
-    claim_init(&c->claim, &claim_ops, t->quota, 1);
+    claim_init(&c->claim, &claim_ops, t->chain, 1);
     c->topic = t;
     c->shard = t->shard;
     return c;

@@ -1,6 +1,6 @@
-/* quotas.h - the quotas of a broker: one object for each namespace and tenant, and one for the
- * broker itself, whether or not a limit is set; and the letters between topics that wait for them
- * and their home, the control worker.
+/* quotas.h - the quotas of a broker: one object for each partitioned topic, namespace, tenant and
+ * resource group, and one for the broker itself, whether or not a limit is set; and the letters
+ * between topics that wait for them and their home, the control worker.
  *
  * Owner: the control worker, but for what says otherwise. */
 #ifndef BROKER_QUOTAS_H
@@ -21,6 +21,9 @@ struct broker_quota {
     struct quota quota; /* first */
     struct timer timer; /* the home's for it */
     struct quotas *of;
+    char *name;      /* the quota's */
+    uint32_t chains; /* that have it (chain.h) */
+    bool let_go;     /* its place is gone: it goes with the last of these */
     /* For workers, to tell what they may park: approximate. */
     _Atomic int64_t rate_msgs, rate_bytes, period_ns; /* 0: not limited */
     _Atomic uint32_t waiting;                         /* topics that wait for it */
@@ -29,7 +32,7 @@ struct broker_quota {
 struct quotas {
     struct home home;
     struct shard *control;
-    struct broker_quota *broker; /* the widest */
+    struct broker_quota *broker; /* the widest: in every chain */
     bool ended;                  /* the workers have: who still waits is not waited for */
 };
 
@@ -37,11 +40,10 @@ struct quotas *quotas_new(struct shard *control);
 /* All topics are gone, and all other quotas. NULL is fine. */
 void quotas_free(struct quotas *q);
 
-/* <name> borrowed. */
-struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name,
-                                      struct broker_quota *parent);
-/* No topic and no quota below it is left. NULL is fine. */
-void broker_quota_free(struct broker_quota *q);
+struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name);
+/* Its place is gone: it is freed when no chain has it any more. NULL is fine. */
+void broker_quota_let_go(struct broker_quota *q);
+void broker_quota_left_chain(struct broker_quota *q); /* private to chain.c */
 /* Puts the limit (unset: none) in force on every worker at once, for those who wait too. */
 void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
                       enum limit_source source);

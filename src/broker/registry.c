@@ -13,6 +13,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/block.h"
+#include "broker/chain.h"
+#include "broker/group.h"
 #include "broker/quotas.h"
 #include "broker/registry_priv.h"
 
@@ -165,7 +167,7 @@ static void cluster_free(struct cluster *c)
 
 static void tenant_free(struct tenant *t)
 {
-    broker_quota_free(t->quota);
+    broker_quota_let_go(t->quota);
     json_decref(t->doc);
     free(t->name);
     free(t);
@@ -173,34 +175,26 @@ static void tenant_free(struct tenant *t)
 
 static void ns_free(struct ns *n)
 {
-    broker_quota_free(n->quota);
+    chain_drop(n->chain);
+    broker_quota_let_go(n->quota);
     json_decref(n->doc);
     free(n->name);
     free(n);
 }
 
-static void tenant_free_if_gone(struct tenant *t)
-{
-    if (t->is_gone && t->lingering == 0)
-        tenant_free(t);
-}
-
 void ns_free_if_gone(struct ns *n)
 {
-    struct tenant *t = n->tenant;
-    if (!n->is_gone || n->topic_count > 0)
-        return;
-    ns_free(n);
-    t->lingering--;
-    tenant_free_if_gone(t);
+    if (n->is_gone && n->topic_count == 0)
+        ns_free(n);
 }
 
-/* It is out of its map: freed now, or with its last place; and until then its tenant stays, too,
- * whose quota is wider than its own. */
+/* It is out of its map: freed now, or with its last place. */
 static void ns_leave(struct ns *n)
 {
     n->is_gone = true;
-    n->tenant->lingering++;
+    if (n->group)
+        n->group->attached--;
+    n->group = NULL;
     ns_free_if_gone(n);
 }
 
@@ -253,6 +247,12 @@ void registry_free(struct registry *r)
     {
         HASH_DEL(r->tenants, t);
         tenant_free(t);
+    }
+    struct group *g, *next_g;
+    HASH_ITER(hh, r->groups, g, next_g)
+    {
+        HASH_DEL(r->groups, g);
+        group_free(g);
     }
     struct cluster *c, *next_c;
     HASH_ITER(hh, r->clusters, c, next_c)
@@ -338,7 +338,7 @@ struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t 
     struct tenant *t = xcalloc(1, sizeof *t);
     t->name = xstrdup(name);
     t->doc = json_incref(doc);
-    t->quota = broker_quota_new(quotas_of(r), SCOPE_TENANT, t->name, quotas_of(r)->broker);
+    t->quota = broker_quota_new(quotas_of(r), SCOPE_TENANT, t->name);
     HASH_ADD_KEYPTR(hh, r->tenants, t->name, strlen(t->name), t);
     return t;
 }
@@ -350,7 +350,8 @@ struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *nam
     n->tenant = t;
     n->doc = doc != NULL ? json_incref(doc) : json_object();
     t->namespaces++;
-    n->quota = broker_quota_new(quotas_of(r), SCOPE_NAMESPACE, n->name, t->quota);
+    n->quota = broker_quota_new(quotas_of(r), SCOPE_NAMESPACE, n->name);
+    n->chain = chain_new(n, NULL);
     HASH_ADD_KEYPTR(hh, r->namespaces, n->name, strlen(n->name), n);
     return n;
 }
@@ -415,11 +416,23 @@ void registry_delete_cluster(struct registry *r, const char *name, registry_done
 
 /* ---- tenants ---- */
 
-json_t *tenant_row(const json_t *info, const struct rate_policy *publish_quota)
+static void put_policy(json_t *row, const char *field, const struct rate_policy *p)
 {
-    json_t *row = json_deep_copy(info);
-    if (publish_quota->present)
-        json_object_set_new(row, "publishQuota", rate_policy_to_json(publish_quota));
+    if (p->present)
+        json_object_set_new(row, field, rate_policy_to_json(p));
+}
+
+static void put_group(json_t *row, const struct group *g)
+{
+    if (g != NULL)
+        json_object_set_new(row, "resourceGroup", json_string(g->name));
+}
+
+json_t *tenant_row(const struct tenant *t)
+{
+    json_t *row = json_deep_copy(t->doc);
+    put_policy(row, "publishQuota", &t->publish_quota);
+    put_group(row, t->group);
     return row;
 }
 
@@ -437,15 +450,15 @@ static void tenant_stored(struct change *c, enum tg_err e)
 
 static void tenant_begin_put(struct change *c)
 {
-    const struct rate_policy none = {0};
     const struct tenant *t = registry_tenant(c->registry, c->name);
+    struct tenant next = t != NULL ? *t : (struct tenant){0};
     if ((t != NULL) == c->is_new) {
         change_end(c, t != NULL ? TG_EEXIST : TG_ENOENT);
         return;
     }
     char *key = xasprintf("tenant/%s", c->name);
-    change_put_row(c, key, tenant_row(c->doc, t != NULL ? &t->publish_quota : &none),
-                   c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
+    next.doc = c->doc;
+    change_put_row(c, key, tenant_row(&next), c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
     free(key);
 }
 
@@ -462,8 +475,9 @@ static void tenant_deleted(struct change *c, enum tg_err e)
     struct tenant *old = registry_tenant(c->registry, c->name);
     if (e == TG_OK && old != NULL) {
         HASH_DEL(c->registry->tenants, old);
-        old->is_gone = true;
-        tenant_free_if_gone(old);
+        if (old->group != NULL)
+            old->group->attached--;
+        tenant_free(old);
     }
     change_end(c, e);
 }
@@ -487,16 +501,13 @@ void registry_delete_tenant(struct registry *r, const char *name, registry_done 
 
 /* ---- namespaces ---- */
 
-json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
-               const struct rate_policy *publish_quota)
+json_t *ns_row(const struct ns *n)
 {
     json_t *row = json_object();
-    json_object_set_new(row, "policies",
-                        policies != NULL ? json_deep_copy(policies) : json_object());
-    if (publish_rate->present)
-        json_object_set_new(row, "publishRate", rate_policy_to_json(publish_rate));
-    if (publish_quota->present)
-        json_object_set_new(row, "publishQuota", rate_policy_to_json(publish_quota));
+    json_object_set_new(row, "policies", n->doc != NULL ? json_deep_copy(n->doc) : json_object());
+    put_policy(row, "publishRate", &n->publish_rate);
+    put_policy(row, "publishQuota", &n->publish_quota);
+    put_group(row, n->group);
     return row;
 }
 
@@ -526,8 +537,8 @@ static void ns_begin_create(struct change *c)
         return;
     }
     char *key = xasprintf("namespace/%s", c->name);
-    const struct rate_policy none = {0};
-    change_put_row(c, key, ns_row(c->doc, &none, &none), MS_ABSENT, ns_created);
+    const struct ns next = {.doc = c->doc};
+    change_put_row(c, key, ns_row(&next), MS_ABSENT, ns_created);
     free(key);
 }
 

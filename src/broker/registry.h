@@ -3,7 +3,7 @@
  * metadata store and then applied, so that what is answered "done" survives a crash.
  *
  * Owner: worker 0 (the control worker); no other may look into it. Metadata keys, values are JSON:
- *   cluster/<c>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
+ *   cluster/<c>  resourcegroup/<g>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
  *   dynamic/<setting>                 (registry_dynamic.c)
  *   block/<id>                        (registry_blocks.c)
  *   topic/<t>/<ns>/<local>            (place_row.c)
@@ -22,6 +22,8 @@
 
 struct block;
 struct broker_quota;
+struct chain;
+struct group; /* group.h */
 struct place;
 struct registry;
 struct settings;
@@ -38,19 +40,20 @@ struct tenant {
     json_t *doc;                      /* adminRoles, allowedClusters */
     struct rate_policy publish_quota; /* policy for all topics of all its namespaces together */
     uint32_t namespaces;
-    uint32_t lingering;         /* namespaces that are gone and not freed yet */
-    bool is_gone;               /* deleted, in no map: freed with the last of those */
     struct broker_quota *quota; /* which publish_quota is a limit of */
+    struct group *group;        /* hung on it, or NULL */
     UT_hash_handle hh;
 };
 
 struct ns {
-    char *name; /* tenant/ns */
-    struct tenant *tenant;
+    char *name;                       /* tenant/ns */
+    struct tenant *tenant;            /* gone perhaps, where is_gone */
     json_t *doc;                      /* the rest of Policies as set: bundles, ... */
     struct rate_policy publish_rate;  /* policy for each topic below */
     struct rate_policy publish_quota; /* policy for all topics below together */
     struct broker_quota *quota;       /* which that is a limit of */
+    struct group *group;              /* hung on it, or NULL */
+    struct chain *chain;              /* of its topics but for partitions */
     struct place *places;             /* list of its topics, see place.h */
     uint32_t topic_count;             /* also of those being made or deleted */
     bool is_gone; /* deleted, in no map: freed with the last place that is ENDING */
@@ -64,6 +67,9 @@ struct partitioned {
     json_t *properties;
     struct rate_policy
         publish_rate; /* the topic policy of each partition that has none of its own */
+    struct rate_policy publish_quota; /* policy for all partitions together */
+    struct broker_quota *quota;       /* which that is a limit of */
+    struct chain *chain;              /* of its partitions */
     UT_hash_handle hh;
 };
 
@@ -138,6 +144,9 @@ void registry_grow_partitioned(struct registry *r, const struct topic_name *n, i
  * <force>). */
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
                                  registry_done done, void *ctx);
+void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
+                                            const struct rate_policy *policy, registry_done done,
+                                            void *ctx);
 void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
                                            const struct rate_policy *policy, registry_done done,
                                            void *ctx);

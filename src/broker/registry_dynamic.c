@@ -88,7 +88,7 @@ static void dynamic_stored(struct change *c, enum tg_err e)
     if (same_default(&before, &r->settings))
         change_end(c, TG_OK);
     else
-        change_apply_to_all(c, NULL);
+        change_apply_to_all(c, NULL, NULL);
 }
 
 static void dynamic_begin(struct change *c)

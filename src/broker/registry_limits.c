@@ -26,7 +26,8 @@ static bool apply_some(struct change *c)
     for (int i = 0; i < APPLIED_PER_TURN && r->round.at != NULL; i++) {
         struct place *p = r->round.at;
         r->round.at = next_place(r, p);
-        place_apply_policies(p);
+        if (r->round.tenant == NULL || p->ns->tenant == r->round.tenant)
+            place_apply_policies(p);
     }
     if (r->round.at != NULL)
         return true;
@@ -40,10 +41,11 @@ void round_skip(struct registry *r, const struct place *p)
         r->round.at = next_place(r, p);
 }
 
-void change_apply_to_all(struct change *c, struct ns *ns)
+void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant)
 {
     struct registry *r = c->registry;
     r->round.ns = ns;
+    r->round.tenant = tenant;
     r->round.at = ns != NULL ? ns->places : r->places;
     change_in_steps(c, apply_some);
 }
@@ -58,7 +60,7 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
     }
     struct ns *n = registry_ns(c->registry, c->name);
     n->publish_rate = c->policy;
-    change_apply_to_all(c, n);
+    change_apply_to_all(c, n, NULL);
 }
 
 static void ns_begin_set_rate(struct change *c)
@@ -69,7 +71,9 @@ static void ns_begin_set_rate(struct change *c)
         return;
     }
     char *key = xasprintf("namespace/%s", c->name);
-    change_put_row(c, key, ns_row(n->doc, &c->policy, &n->publish_quota), MS_ANY, ns_rate_stored);
+    struct ns next = *n;
+    next.publish_rate = c->policy;
+    change_put_row(c, key, ns_row(&next), MS_ANY, ns_rate_stored);
     free(key);
 }
 
@@ -114,6 +118,11 @@ void ns_apply_quota(struct ns *n)
     apply(n->quota, &n->publish_quota, LIMIT_FROM_NAMESPACE);
 }
 
+void partitioned_apply_quota(struct partitioned *p)
+{
+    apply(p->quota, &p->publish_quota, LIMIT_FROM_TOPIC);
+}
+
 static void ns_quota_stored(struct change *c, enum tg_err e)
 {
     struct ns *n = registry_ns(c->registry, c->name);
@@ -132,7 +141,9 @@ static void ns_begin_set_quota(struct change *c)
         return;
     }
     char *key = xasprintf("namespace/%s", c->name);
-    change_put_row(c, key, ns_row(n->doc, &n->publish_rate, &c->policy), MS_ANY, ns_quota_stored);
+    struct ns next = *n;
+    next.publish_quota = c->policy;
+    change_put_row(c, key, ns_row(&next), MS_ANY, ns_quota_stored);
     free(key);
 }
 
@@ -160,7 +171,9 @@ static void tenant_begin_set_quota(struct change *c)
         return;
     }
     char *key = xasprintf("tenant/%s", c->name);
-    change_put_row(c, key, tenant_row(t->doc, &c->policy), MS_ANY, tenant_quota_stored);
+    struct tenant next = *t;
+    next.publish_quota = c->policy;
+    change_put_row(c, key, tenant_row(&next), MS_ANY, tenant_quota_stored);
     free(key);
 }
 

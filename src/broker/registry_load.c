@@ -1,9 +1,9 @@
 /* registry_load.c - the start: rows into memory, the standalone defaults, and what a crash left
  * half done put right.
  *
- * Order: settings, clusters, tenants, namespaces, partitioned topics, topics, cursors; then
- * defaults, then partitions that are missing, then policies, trimming, and ledgers that no topic
- * has.
+ * Order: settings, clusters, resource groups, tenants, namespaces, partitioned topics, topics,
+ * cursors; then defaults, then partitions that are missing, then policies, trimming, and ledgers
+ * that no topic has.
  *
  * A row of an unknown kind is kept and logged. One that should be understood and is not stops the
  * start: going on without a topic or a cursor would throw away what they keep. */
@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/group.h"
 #include "broker/registry_priv.h"
 #include "broker/subscription.h"
 #include "broker/topic.h"
@@ -65,23 +66,60 @@ static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, co
     return TG_ECORRUPT;
 }
 
+static enum tg_err read_group(struct load *l, const char *key, const char *rest, json_t *row)
+{
+    json_t *doc;
+    struct rate_policy policy;
+    char *why = NULL;
+    enum tg_err e = group_doc_read(row, &doc, &why);
+    if (e == TG_OK && (e = group_doc_policy(doc, &policy, &why)) == TG_OK)
+        registry_add_group(l->registry, rest, doc);
+    if (e != TG_OK)
+        log_error("metadata row %s: %s", key, why);
+    json_decref(doc);
+    free(why);
+    return e == TG_OK ? TG_OK : TG_ECORRUPT;
+}
+
+/* The group that a row names, or NULL where it names none. Going on without one that is not there
+ * would be going on without a limit. */
+static TG_MUSTCHECK enum tg_err read_hung(struct load *l, const char *key, const json_t *row,
+                                          struct group **out)
+{
+    const json_t *name = json_object_get(row, "resourceGroup");
+    *out = json_is_string(name) ? registry_group(l->registry, json_string_value(name)) : NULL;
+    if (name == NULL || *out != NULL)
+        return TG_OK;
+    log_error("metadata row %s: resourceGroup is none that there is", key);
+    return TG_ECORRUPT;
+}
+
 static enum tg_err read_tenant(struct load *l, const char *key, const char *rest, json_t *doc)
 {
     struct rate_policy quota;
+    struct group *group;
     enum tg_err e = read_rate(key, doc, "publishQuota", &quota);
+    if (e == TG_OK)
+        e = read_hung(l, key, doc, &group);
     if (e != TG_OK)
         return e;
-    json_object_del(doc, "publishQuota"); /* the rest is TenantInfo */
-    registry_add_tenant(l->registry, rest, doc)->publish_quota = quota;
+    json_object_del(doc, "publishQuota");
+    json_object_del(doc, "resourceGroup"); /* the rest is TenantInfo */
+    struct tenant *t = registry_add_tenant(l->registry, rest, doc);
+    t->publish_quota = quota;
+    tenant_hang(l->registry, t, group);
     return TG_OK;
 }
 
 static enum tg_err read_ns(struct load *l, const char *key, const char *rest, json_t *doc)
 {
     struct rate_policy rate, quota;
+    struct group *group;
     enum tg_err e = read_rate(key, doc, "publishRate", &rate);
     if (e == TG_OK)
         e = read_rate(key, doc, "publishQuota", &quota);
+    if (e == TG_OK)
+        e = read_hung(l, key, doc, &group);
     if (e != TG_OK)
         return e;
     const char *slash = strchr(rest, '/');
@@ -94,6 +132,7 @@ static enum tg_err read_ns(struct load *l, const char *key, const char *rest, js
     struct ns *n = registry_add_ns(l->registry, t, rest, policies);
     n->publish_rate = rate;
     n->publish_quota = quota;
+    ns_hang(l->registry, n, group);
     return TG_OK;
 }
 
@@ -109,9 +148,11 @@ static TG_MUSTCHECK enum tg_err parse_rest(struct topic_name *out, const char *r
 
 static enum tg_err read_partitioned(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate;
+    struct rate_policy rate, quota;
     struct topic_name n;
     enum tg_err e = read_rate(key, doc, "publishRate", &rate);
+    if (e == TG_OK)
+        e = read_rate(key, doc, "publishQuota", &quota);
     if (e == TG_OK)
         e = parse_rest(&n, rest, strlen(rest));
     if (e != TG_OK)
@@ -119,10 +160,14 @@ static enum tg_err read_partitioned(struct load *l, const char *key, const char 
     struct ns *ns = registry_ns(l->registry, n.ns);
     json_t *properties = json_object_get(doc, "properties");
     json_int_t partitions = json_integer_value(json_object_get(doc, "partitions"));
-    if (ns == NULL || partitions < 1 || partitions > INT32_MAX)
+    if (ns == NULL || partitions < 1 || partitions > INT32_MAX) {
         e = TG_ECORRUPT;
-    else
-        registry_add_partitioned(l->registry, ns, n.full, (int)partitions, properties, &rate);
+    } else {
+        struct partitioned *p =
+            registry_add_partitioned(l->registry, ns, n.full, (int)partitions, properties);
+        p->publish_rate = rate;
+        p->publish_quota = quota;
+    }
     topic_name_fini(&n);
     return e;
 }
@@ -165,10 +210,9 @@ static enum tg_err read_cursor(struct load *l, const char *key, const char *rest
 
 /* In the order in which they need each other. */
 static const struct row_kind kinds[] = {
-    {"dynamic/", read_dynamic},         {"cluster/", read_cluster},
-    {"tenant/", read_tenant},           {"namespace/", read_ns},
-    {"partitioned/", read_partitioned}, {"topic/", read_topic},
-    {"cursor/", read_cursor},           {"block/", read_block},
+    {"dynamic/", read_dynamic}, {"cluster/", read_cluster}, {"resourcegroup/", read_group},
+    {"tenant/", read_tenant},   {"namespace/", read_ns},    {"partitioned/", read_partitioned},
+    {"topic/", read_topic},     {"cursor/", read_cursor},   {"block/", read_block},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 static const char own_prefix[] = "broker/"; /* broker.c's */
@@ -289,6 +333,8 @@ static void settle(struct load *l)
         tenant_apply_quota(t);
     for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)
         ns_apply_quota(n);
+    for (struct partitioned *p = r->partitioned; p != NULL; p = p->hh.next)
+        partitioned_apply_quota(p);
     enum tg_err e = TG_OK;
     if (l->keep_ledgers)
         log_warn("store: ledgers that no topic has are kept, since a topic is not served");

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "broker/chain.h"
+#include "broker/quotas.h"
 #include "broker/registry_priv.h"
 #include "broker/topic.h"
 
@@ -22,34 +24,37 @@ char *partitioned_key(const char *full_name)
     return xasprintf("partitioned/%s", full_name + SCHEME_LEN);
 }
 
-json_t *partitioned_row(int partitions, const json_t *properties,
-                        const struct rate_policy *publish_rate)
+json_t *partitioned_row(const struct partitioned *p)
 {
     json_t *row = json_object();
-    json_object_set_new(row, "partitions", json_integer(partitions));
-    if (properties != NULL)
-        json_object_set_new(row, "properties", json_deep_copy(properties));
-    if (publish_rate->present)
-        json_object_set_new(row, "publishRate", rate_policy_to_json(publish_rate));
+    json_object_set_new(row, "partitions", json_integer(p->partitions));
+    if (p->properties != NULL)
+        json_object_set_new(row, "properties", json_deep_copy(p->properties));
+    if (p->publish_rate.present)
+        json_object_set_new(row, "publishRate", rate_policy_to_json(&p->publish_rate));
+    if (p->publish_quota.present)
+        json_object_set_new(row, "publishQuota", rate_policy_to_json(&p->publish_quota));
     return row;
 }
 
 struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
-                                             int partitions, json_t *properties,
-                                             const struct rate_policy *publish_rate)
+                                             int partitions, json_t *properties)
 {
     struct partitioned *p = xcalloc(1, sizeof *p);
     p->name = xstrdup(name);
     p->ns = ns;
     p->partitions = partitions;
     p->properties = json_incref(properties);
-    p->publish_rate = *publish_rate;
+    p->quota = broker_quota_new(r->shard->broker->quotas, SCOPE_PARTITIONED_TOPIC, name);
+    p->chain = chain_new(ns, p);
     HASH_ADD_KEYPTR(hh, r->partitioned, p->name, strlen(p->name), p);
     return p;
 }
 
 void partitioned_free(struct partitioned *p)
 {
+    chain_drop(p->chain);
+    broker_quota_let_go(p->quota);
     json_decref(p->properties);
     free(p->name);
     free(p);
@@ -74,9 +79,11 @@ static void one_ended(struct change *c, enum tg_err e)
         change_end(c, c->first_error);
 }
 
+/* It may have been there before, as a topic that only was called like one. */
 static void on_partition_made(void *ctx, struct place *p, enum tg_err e)
 {
-    (void)p;
+    if (p != NULL && p->chain != place_chain(p))
+        place_apply_policies(p);
     one_ended(ctx, e);
 }
 
@@ -124,7 +131,7 @@ static void partitioned_created(struct change *c, enum tg_err e)
         change_end(c, e == TG_ECONFLICT ? TG_EEXIST : e);
         return;
     }
-    registry_add_partitioned(c->registry, ns, c->topic.full, c->partitions, c->doc, &c->policy);
+    registry_add_partitioned(c->registry, ns, c->topic.full, c->partitions, c->doc);
     make_partitions(c, 0, c->partitions);
 }
 
@@ -141,8 +148,8 @@ static void partitioned_begin_create(struct change *c)
         return;
     }
     char *key = partitioned_key(c->topic.full);
-    change_put_row(c, key, partitioned_row(c->partitions, c->doc, &c->policy), MS_ABSENT,
-                   partitioned_created);
+    const struct partitioned next = {.partitions = c->partitions, .properties = c->doc};
+    change_put_row(c, key, partitioned_row(&next), MS_ABSENT, partitioned_created);
     free(key);
 }
 
@@ -195,8 +202,9 @@ static void partitioned_begin_grow(struct change *c)
         return;
     }
     char *key = partitioned_key(p->name);
-    change_put_row(c, key, partitioned_row(c->partitions, p->properties, &p->publish_rate), MS_ANY,
-                   partitioned_grown);
+    struct partitioned next = *p;
+    next.partitions = c->partitions;
+    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_grown);
     free(key);
 }
 
@@ -393,19 +401,58 @@ static void partitioned_begin_set_rate(struct change *c)
         return;
     }
     char *key = partitioned_key(p->name);
-    change_put_row(c, key, partitioned_row(p->partitions, p->properties, &c->policy), MS_ANY,
-                   partitioned_rate_stored);
+    struct partitioned next = *p;
+    next.publish_rate = c->policy;
+    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_rate_stored);
     free(key);
+}
+
+static void submit_policy(struct registry *r, void (*begin)(struct change *c),
+                          const struct partitioned *p, const struct rate_policy *policy,
+                          registry_done done, void *ctx)
+{
+    struct change *c = change_of(r, p->name, begin, NULL, done, ctx);
+    if (policy != NULL)
+        c->policy = *policy;
+    change_submit(c);
 }
 
 void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
                                            const struct rate_policy *policy, registry_done done,
                                            void *ctx)
 {
-    struct change *c = change_of(r, p->name, partitioned_begin_set_rate, NULL, done, ctx);
-    if (policy != NULL)
-        c->policy = *policy;
-    change_submit(c);
+    submit_policy(r, partitioned_begin_set_rate, p, policy, done, ctx);
+}
+
+static void partitioned_quota_stored(struct change *c, enum tg_err e)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (e == TG_OK) {
+        p->publish_quota = c->policy;
+        partitioned_apply_quota(p);
+    }
+    change_end(c, e);
+}
+
+static void partitioned_begin_set_quota(struct change *c)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    if (p == NULL) {
+        change_end(c, TG_ENOENT);
+        return;
+    }
+    char *key = partitioned_key(p->name);
+    struct partitioned next = *p;
+    next.publish_quota = c->policy;
+    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_quota_stored);
+    free(key);
+}
+
+void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
+                                            const struct rate_policy *policy, registry_done done,
+                                            void *ctx)
+{
+    submit_policy(r, partitioned_begin_set_quota, p, policy, done, ctx);
 }
 
 static void partitioned_properties_stored(struct change *c, enum tg_err e)
@@ -426,8 +473,9 @@ static void partitioned_begin_set_properties(struct change *c)
         return;
     }
     char *key = partitioned_key(p->name);
-    change_put_row(c, key, partitioned_row(p->partitions, c->doc, &p->publish_rate), MS_ANY,
-                   partitioned_properties_stored);
+    struct partitioned next = *p;
+    next.properties = c->doc;
+    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_properties_stored);
     free(key);
 }
 

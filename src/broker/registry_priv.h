@@ -46,6 +46,7 @@ struct registry {
     struct settings settings; /* the broker's, but for what is dynamic; its texts are borrowed */
     json_t *dynamic;          /* name -> value: what was changed while running */
     struct cluster *clusters;
+    struct group *groups;
     struct tenant *tenants;
     struct ns *namespaces;
     struct partitioned *partitioned;
@@ -62,9 +63,10 @@ struct registry {
     struct load *load;              /* while registry_load runs */
     bool (*step)(struct change *c); /* the current change's: change_in_steps */
     struct timer step_timer;
-    struct {              /* registry_limits.c: topics are being given what a change says */
-        struct ns *ns;    /* its topics; NULL: all */
-        struct place *at; /* the next one */
+    struct {                   /* registry_limits.c: topics are being given what a change says */
+        struct ns *ns;         /* its topics; NULL: all */
+        struct tenant *tenant; /* only topics of it; NULL: all */
+        struct place *at;      /* the next one */
     } round;
 };
 
@@ -72,13 +74,25 @@ struct registry {
 
 /* <p> goes: no round may stand at it. */
 void round_skip(struct registry *r, const struct place *p);
-/* The last step of a change: puts in force what applies to each topic of <ns> (NULL: of the broker)
- * now, then ends the change. */
-void change_apply_to_all(struct change *c, struct ns *ns);
+/* The last step of a change: puts in force what applies to each topic of <ns>, of <tenant>, or
+ * (both NULL) of the broker now, then ends the change. */
+void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant);
 /* Put a quota in force: after the load, when its place is made, and after each change. */
 void broker_apply_quota(struct registry *r);
 void tenant_apply_quota(struct tenant *t);
 void ns_apply_quota(struct ns *n);
+void partitioned_apply_quota(struct partitioned *p);
+
+/* ---- resource groups (registry_groups.c) ---- */
+
+/* Takes <doc>'s policy into force; borrows it. */
+struct group *registry_add_group(struct registry *r, const char *name, json_t *doc);
+void group_free(struct group *g);
+/* In memory; the chains of what is below are made anew. <g> NULL: none. */
+void ns_hang(struct registry *r, struct ns *n, struct group *g);
+void tenant_hang(struct registry *r, struct tenant *t, struct group *g);
+/* Of the namespace and its partitioned topics, as they are to be now. */
+void ns_make_chains(struct registry *r, struct ns *n);
 
 /* At the start: from its row. TG_ECORRUPT: no value that is allowed. */
 TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *row);
@@ -111,20 +125,19 @@ struct cluster *registry_add_cluster(struct registry *r, const char *name, json_
 struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t *doc);
 struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *name, json_t *doc);
 struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
-                                             int partitions, json_t *properties,
-                                             const struct rate_policy *publish_rate);
+                                             int partitions, json_t *properties);
 void partitioned_free(struct partitioned *p);
 /* When it has been deleted and has no places any more. */
 void ns_free_if_gone(struct ns *n);
 
-/* {"adminRoles":[...],"allowedClusters":[...],"publishQuota":{...}} */
-json_t *tenant_row(const json_t *info, const struct rate_policy *publish_quota);
-/* {"policies":{...},"publishRate":{...},"publishQuota":{...}} */
-json_t *ns_row(const json_t *policies, const struct rate_policy *publish_rate,
-               const struct rate_policy *publish_quota);
-/* {"partitions":n,"properties":{...},"publishRate":{...}} */
-json_t *partitioned_row(int partitions, const json_t *properties,
-                        const struct rate_policy *publish_rate);
+/* What is to be stored of it: its document, limits and group. Where a change is to be written
+ * first, of a copy that has it.
+ * {"adminRoles":[...],"allowedClusters":[...],"publishQuota":{...},"resourceGroup":"g"} */
+json_t *tenant_row(const struct tenant *t);
+/* {"policies":{...},"publishRate":{...},"publishQuota":{...},"resourceGroup":"g"} */
+json_t *ns_row(const struct ns *n);
+/* {"partitions":n,"properties":{...},"publishRate":{...},"publishQuota":{...}} */
+json_t *partitioned_row(const struct partitioned *p);
 char *partitioned_key(const char *full_name);
 /* persistent://t/ns/x-partition-<i> of a partitioned topic that exists; fini it. */
 void partition_name(struct topic_name *out, const char *full_name, int i);

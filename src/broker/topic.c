@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/chain.h"
 #include "broker/message_counts.h"
 #include "broker/producer.h"
 #include "broker/quotas.h"
@@ -47,7 +48,7 @@ struct topic *topic_new(struct place *p)
     scope_init(&t->scope, SCOPE_TOPIC, t->name.full);
     waitq_init(&t->waiters, &t->scope, &publish_waitq_ops, t);
     path_add(&t->path, &t->scope);
-    t->quota = &p->ns->quota->quota;
+    t->chain = &p->chain->quotas;
     timer_init(&t->wait_timer, publish_timer_fired);
     return t;
 }
@@ -97,6 +98,56 @@ void topic_set_limit(struct topic *t, const struct rate_choice *rate)
     int percent = (int)t->shard->broker->settings->initial_burst_percent;
     if (scope_set_limit(&t->scope, &rate->spec, rate->source, percent, shard_now_ns(t->shard)))
         publish_limit_changed(t);
+}
+
+/* ---- the quotas above ---- */
+
+static void close_claim(struct topic *t)
+{
+    struct topic_claim *c = t->claim;
+    t->claim = NULL;
+    if (!c)
+        return;
+    t->claims_closing++;
+    topic_claim_close(c);
+}
+
+static void send_rechained_back(struct topic *t)
+{
+    while (t->claims_closing == 0 && t->rechained) {
+        struct visit *v = t->rechained;
+        t->rechained = v->next;
+        visit_back(v);
+    }
+}
+
+/* In the order in which they came, or an older chain would be taken for the newest. */
+static void wait_to_go_back(struct topic *t, struct visit *v)
+{
+    struct visit **end = &t->rechained;
+    while (*end)
+        end = &(*end)->next;
+    v->next = NULL;
+    *end = v;
+}
+
+void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told)
+{
+    if (t->chain != chain) {
+        t->chain = chain;
+        quota_leases_return(&t->shard->quotas, shard_now_ns(t->shard));
+        close_claim(t);
+        publish_chain_changed(t);
+    }
+    wait_to_go_back(t, told);
+    send_rechained_back(t);
+}
+
+void topic_claim_released(struct topic *t)
+{
+    t->claims_closing--;
+    send_rechained_back(t);
+    (void)topic_end_if_drained(t);
 }
 
 /* ---- dispatch and trimming ---- */
@@ -190,22 +241,15 @@ void topic_end(struct topic *t, struct visit *told)
     ls_drop(s->log, t->ledger);
     t->ending = told;
     quota_leases_return(&s->quotas, shard_now_ns(s)); /* its quotas may go when it has gone */
-    if (t->claim)
-        topic_claim_close(t->claim);
-    else
-        (void)topic_end_if_drained(t);
-}
-
-void topic_claim_released(struct topic *t)
-{
-    t->claim = NULL;
-    (void)topic_end_if_drained(t);
+    t->claims_closing++;                              /* or it would end in here */
+    close_claim(t);
+    topic_claim_released(t);
 }
 
 bool topic_end_if_drained(struct topic *t)
 {
     struct visit *told = t->ending;
-    if (!told || t->ring_len > 0 || t->claim)
+    if (!told || t->ring_len > 0 || t->claims_closing > 0)
         return false;
     topic_free(t);
     visit_back(told);
@@ -217,11 +261,14 @@ bool topics_abandon_endings(struct shard *s)
     bool any = false;
     for (struct topic *t = s->topics; t; t = t->hh.next) {
         struct visit *told = t->ending;
-        if (!told)
-            continue;
-        any = true;
+        any = any || told || t->rechained;
         t->ending = NULL;
-        visit_lost(told);
+        for (struct visit *v = t->rechained; v; v = t->rechained) {
+            t->rechained = v->next;
+            visit_lost(v);
+        }
+        if (told)
+            visit_lost(told);
     }
     return any;
 }

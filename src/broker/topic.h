@@ -65,8 +65,10 @@ struct topic {
     uint64_t parked_msgs, parked_bytes; /* of all of them, as limits count */
 
     /* the quotas above it */
-    struct quota *quota;       /* its namespace's: the narrowest of the chain */
-    struct topic_claim *claim; /* NULL until a quota has refused it */
+    const struct quota_chain *chain; /* borrowed: its place holds it */
+    struct topic_claim *claim;       /* NULL until a quota has refused it */
+    uint32_t claims_closing;         /* of it, and of chains that it had: closed, not released */
+    struct visit *rechained;         /* they go back when those are */
 
     struct producer *producers; /* list */
     uint32_t producer_count;
@@ -109,13 +111,16 @@ TG_MUSTCHECK enum tg_err topic_empty(struct topic *t, bool force);
 void topic_end(struct topic *t, struct visit *told);
 /* Nothing is in flight any more: a topic that was to end ends. True: it is gone. */
 bool topic_end_if_drained(struct topic *t);
-/* Its claim is gone: a topic that was to end may end. */
+/* A claim of it that was closed is gone: a topic that was to end may end. */
 void topic_claim_released(struct topic *t);
 /* The workers have ended: topics that still wait to end will not. False: there was none. Main
  * thread. */
 bool topics_abandon_endings(struct shard *s);
 /* Puts the limit in force, for those who wait too. */
 void topic_set_limit(struct topic *t, const struct rate_choice *rate);
+/* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
+ * neither it nor its worker uses those before any more. */
+void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told);
 
 /* ---- dispatch ---- */
 

@@ -12,14 +12,16 @@
 
 #define ADMIN_URL_STANDARD "http://127.0.0.1:8080"
 
-static const struct command *const tables[] = {cluster_commands, namespace_commands, topic_commands,
-                                               client_commands, other_commands};
+static const struct command *const tables[] = {cluster_commands, namespace_commands,
+                                               topic_commands,   group_commands,
+                                               client_commands,  other_commands};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const char *const groups[][2] = {
     {"clusters", "the cluster this broker belongs to"},
     {"tenants", "tenants"},
     {"namespaces", "namespaces and the limits of all their topics"},
+    {"resourcegroups", "quotas hung on namespaces and tenants"},
     {"topics", "topics, their subscriptions and limits"},
     {"topicPolicies", "limits of one topic (the same as in topics)"},
     {"brokers", "the broker itself"},

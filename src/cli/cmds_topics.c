@@ -212,9 +212,30 @@ int reset_cursor_run(struct call *c)
          .path = "/{topic}/publishRate?applied={applied}",                                         \
          .output = OUT_JSON,                                                                       \
          .help = "its limit, or null"},                                                            \
+        {.group = g,                                                                               \
+         .name = "remove-publish-rate",                                                            \
+         .args = {"topic"},                                                                        \
+         .method = "DELETE",                                                                       \
+         .path = "/{topic}/publishRate",                                                           \
+         .help = "removes its limit"},                                                             \
+        {.group = g,                                                                               \
+         .name = "set-publish-quota",                                                              \
+         .args = {"topic"},                                                                        \
+         .options = set_rate_options,                                                              \
+         .method = "POST",                                                                         \
+         .path = "/{topic}/publishQuota",                                                          \
+         .body = publish_rate_body,                                                                \
+         .help = "limits all partitions of a topic together"},                                     \
+        {.group = g,                                                                               \
+         .name = "get-publish-quota",                                                              \
+         .args = {"topic"},                                                                        \
+         .method = "GET",                                                                          \
+         .path = "/{topic}/publishQuota",                                                          \
+         .output = OUT_JSON,                                                                       \
+         .help = "that quota, or null"},                                                           \
     {                                                                                              \
-        .group = g, .name = "remove-publish-rate", .args = {"topic"}, .method = "DELETE",          \
-        .path = "/{topic}/publishRate", .help = "removes its limit"                                \
+        .group = g, .name = "remove-publish-quota", .args = {"topic"}, .method = "DELETE",         \
+        .path = "/{topic}/publishQuota", .help = "removes its quota"                               \
     }
 
 const struct command topic_commands[] = {

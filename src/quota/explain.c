@@ -144,8 +144,13 @@ char *explain_command(const struct explain_scope *s)
         append_setting(
             &out, total ? "brokerPublisherThrottlingMaxByteRate" : "maxPublishRatePerTopicInBytes",
             bytes);
+    } else if (s->source == LIMIT_FROM_GROUP) {
+        bytes_printf(&out, "tidegate resourcegroups update ");
+        append_quoted(&out, s->name, strlen(s->name));
+        append_options(&out, msgs, bytes);
     } else if (s->source == LIMIT_FROM_TOPIC) {
-        bytes_printf(&out, "tidegate topics set-publish-rate ");
+        bytes_printf(&out, "tidegate topics set-publish-%s ",
+                     s->kind == SCOPE_PARTITIONED_TOPIC ? "quota" : "rate");
         append_quoted(&out, s->name, without_partition(s->name));
         append_options(&out, msgs, bytes);
     } else if (s->source == LIMIT_FROM_TENANT) {

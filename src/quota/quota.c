@@ -14,21 +14,18 @@
 #include "base/alloc.h"
 #include "base/err.h"
 
-void quota_init(struct quota *q, enum scope_kind kind, const char *name, struct quota *parent,
-                uint32_t weight, uint32_t workers)
+void quota_init(struct quota *q, enum scope_kind kind, const char *name, uint32_t weight,
+                uint32_t workers)
 {
     memset(q, 0, sizeof *q);
     q->kind = kind;
     q->name = name;
-    q->parent = parent;
     q->weight = weight;
     q->workers = workers;
     q->lease = xcalloc_aligned(TG_CACHE_LINE, workers, sizeof *q->lease);
     for (uint32_t i = 0; i < workers; i++)
         q->lease[i].quota = q;
     tg_shared_limit_init(&q->limit, &(struct tg_limit_spec){0}, 0, 0);
-    TG_ASSERT(!parent || (parent->kind >= kind && parent->workers == workers));
-    TG_ASSERT(quota_chain_length(q) <= QUOTA_CHAIN_MAX);
 }
 
 void quota_fini(struct quota *q)
@@ -38,12 +35,25 @@ void quota_fini(struct quota *q)
     q->lease = NULL;
 }
 
-uint32_t quota_chain_length(const struct quota *q)
+void quota_chain_add(struct quota_chain *c, struct quota *q, int below)
 {
-    uint32_t n = 0;
-    for (; q; q = q->parent)
-        n++;
-    return n;
+    TG_ASSERT(c->count < QUOTA_CHAIN_MAX && below >= QUOTA_TOPIC && below < (int)c->count);
+    TG_ASSERT(c->count == 0 || c->quota[c->count - 1]->kind <= q->kind);
+    c->quota[c->count] = q;
+    c->below[c->count++] = (int8_t)below;
+}
+
+void quota_chain_add_around(struct quota_chain *c, struct quota *q)
+{
+    quota_chain_add(c, q, (int)c->count - 1);
+}
+
+bool quota_chain_has(const struct quota_chain *c, const struct quota *q)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < c->count; i++)
+        found = found || c->quota[i] == q;
+    return found;
 }
 
 bool quota_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limit_source source,
@@ -57,11 +67,13 @@ bool quota_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum lim
     return true;
 }
 
-void quota_give_back_below(struct quota *chain, const struct quota *q, struct quota_worker *w,
+void quota_give_back_first(const struct quota_chain *chain, uint32_t count, struct quota_worker *w,
                            int64_t now_ns)
 {
-    for (struct quota *below = chain; below != q; below = below->parent)
-        tg_limit_lease_return(&below->lease[w->index].lease, &below->limit, now_ns);
+    for (uint32_t i = 0; i < count; i++) {
+        struct quota *q = chain->quota[i];
+        tg_limit_lease_return(&q->lease[w->index].lease, &q->limit, now_ns);
+    }
 }
 
 static void count(struct quota_worker *w, struct quota_lease *l, uint64_t msgs, uint64_t bytes,
@@ -72,10 +84,11 @@ static void count(struct quota_worker *w, struct quota_lease *l, uint64_t msgs, 
     tg_meter_add(&l->bytes.meter, bytes, now_ns);
 }
 
-void quota_charge(struct quota *chain, struct quota_worker *w, uint64_t msgs, uint64_t bytes,
-                  int64_t now_ns)
+void quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+                  uint64_t bytes, int64_t now_ns)
 {
-    for (struct quota *q = chain; q; q = q->parent) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct quota *q = chain->quota[i];
         if (!quota_is_set(q))
             continue;
         struct quota_lease *l = &q->lease[w->index];
@@ -84,10 +97,11 @@ void quota_charge(struct quota *chain, struct quota_worker *w, uint64_t msgs, ui
     }
 }
 
-void quota_count(struct quota *chain, struct quota_worker *w, uint64_t msgs, uint64_t bytes,
-                 int64_t now_ns)
+void quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+                 uint64_t bytes, int64_t now_ns)
 {
-    for (struct quota *q = chain; q; q = q->parent) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct quota *q = chain->quota[i];
         if (quota_is_set(q))
             count(w, &q->lease[w->index], msgs, bytes, now_ns);
     }

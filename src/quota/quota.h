@@ -1,10 +1,13 @@
 /* quota.h - a limit on the total of many topics, spent by several workers.
  *
- * Quotas form a tree: each but the widest has a parent, and a topic's *chain* goes from its
- * narrowest quota to the broker's: namespace -> tenant -> broker. A frame is admitted only while
- * every quota of its chain has tokens, and is then charged to all of them, or to none. There is a
- * quota object for each of these places whether or not a limit is set; unset it costs a message one
- * compare.
+ * A topic's *chain* lists its quotas, narrowest first: namespace, tenant, resource groups, broker.
+ * A frame is admitted only while every quota of its chain has tokens, and is then charged to all of
+ * them, or to none. Unset, a quota costs a message one compare.
+ *
+ * Places that contain each other (partitioned topic, namespace, tenant, broker) form a tree; a
+ * resource group is no such place, but a quota hung on some of them. Each link of a chain says
+ * which narrower quota of the chain stands for the topic in this one's queue: the broker's has
+ * tenants as children, a tenant's namespaces, a group's those that it is hung on.
  *
  * While nobody waits for a quota it is *slack*: each worker takes what it needs through a lease of
  * its own (limiter/shared.h), and gives back at the end of its loop turn what it did not use. When
@@ -12,7 +15,8 @@
  * order of its queue (throttle/home.h).
  *
  * Threads: init, fini and quota_set_limit are for the control worker. Calls with a struct
- * quota_worker are for that worker, on its own leases. Kind, name, parent and weight don't change.
+ * quota_worker are for that worker, on its own leases. Kind and name don't change, nor does a
+ * chain.
  */
 #ifndef QUOTA_QUOTA_H
 #define QUOTA_QUOTA_H
@@ -25,7 +29,10 @@
 #include "limiter/shared_limit.h"
 #include "quota/scope.h"
 
-enum { QUOTA_CHAIN_MAX = 5 }; /* partitioned topic, namespace, tenant, resource group, broker */
+enum {
+    QUOTA_CHAIN_MAX = 6, /* partitioned topic, namespace, tenant, the groups of these two, broker */
+    QUOTA_TOPIC = -1,    /* in a link: the topic itself is the child */
+};
 
 struct home_queue; /* throttle/home.h: who waits for it; the home's */
 struct quota;
@@ -47,9 +54,8 @@ struct quota_lease {
 
 struct quota {
     enum scope_kind kind;
-    uint32_t weight;      /* its share of the parent's queue: 1 unless set */
-    const char *name;     /* borrowed from the owner, e.g. t/n */
-    struct quota *parent; /* the next wider one; NULL: the widest */
+    uint32_t weight;  /* its share in the queues of wider ones; the control worker's */
+    const char *name; /* borrowed from the owner, e.g. t/n */
     struct quota_lease *lease;
     uint32_t workers;
     enum limit_source source;
@@ -58,21 +64,32 @@ struct quota {
     struct tg_shared_limit limit;
 };
 
+/* Whoever has one of its quotas' claims or leases may be using it: see quota_fini. */
+struct quota_chain {
+    uint32_t count;
+    struct quota *quota[QUOTA_CHAIN_MAX];
+    int8_t below[QUOTA_CHAIN_MAX]; /* the index of the one that is its child, or QUOTA_TOPIC */
+};
+
 /* One for each worker: which of its leases are to be returned. Zero-initialised but for index. */
 struct quota_worker {
     uint32_t index; /* 0 .. workers - 1 */
     struct quota_lease *used;
 };
 
-/* <parent> NULL: the widest. Asserts that the chain gets no longer than QUOTA_CHAIN_MAX and that
- * the kinds are in order. */
-void quota_init(struct quota *q, enum scope_kind kind, const char *name, struct quota *parent,
-                uint32_t weight, uint32_t workers);
+void quota_init(struct quota *q, enum scope_kind kind, const char *name, uint32_t weight,
+                uint32_t workers);
 /* No worker uses it any more, and a turn of each has ended since the last use; the home has
  * forgotten it (home_forget). */
 void quota_fini(struct quota *q);
-/* How many quotas are on the chain from <q>. */
-uint32_t quota_chain_length(const struct quota *q);
+
+/* The next wider one; <below>: the index of its child, or QUOTA_TOPIC. Zero-initialised memory is a
+ * chain without quotas. Asserts that there is room, that the kinds are in order (of one kind there
+ * may be several) and that the child is there. */
+void quota_chain_add(struct quota_chain *c, struct quota *q, int below);
+/* The same where the one added last is the child. */
+void quota_chain_add_around(struct quota_chain *c, struct quota *q);
+bool quota_chain_has(const struct quota_chain *c, const struct quota *q);
 
 /* Sets, changes or (with an unset spec) removes the limit; <spec> has passed tg_limit_check.
  * Balance and debt stay. True when something changed; then home_limit_changed must follow
@@ -88,18 +105,18 @@ static inline uint32_t quota_changes(const struct quota *q)
     return atomic_load_explicit(&q->changes, memory_order_relaxed);
 }
 
-/* ---- a worker: frames of topics whose chain begins at <chain> (NULL: no quotas) ---- */
+/* ---- a worker: frames of topics with this chain ---- */
 
 /* The narrowest quota of the chain that has no tokens for such a frame, or NULL: then
  * quota_charge of the same may follow, before any other call for this worker and chain. */
-static inline struct quota *quota_lacking(struct quota *chain, struct quota_worker *w,
+static inline struct quota *quota_lacking(const struct quota_chain *chain, struct quota_worker *w,
                                           uint64_t msgs, uint64_t bytes, int64_t now_ns);
 /* Charges the leases, and counts. */
-void quota_charge(struct quota *chain, struct quota_worker *w, uint64_t msgs, uint64_t bytes,
-                  int64_t now_ns);
+void quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+                  uint64_t bytes, int64_t now_ns);
 /* Counts only: the frame was paid for otherwise (claim.h). */
-void quota_count(struct quota *chain, struct quota_worker *w, uint64_t msgs, uint64_t bytes,
-                 int64_t now_ns);
+void quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+                 uint64_t bytes, int64_t now_ns);
 /* At the end of each loop turn: gives back what was leased and not used, and shows the meters. */
 void quota_leases_return(struct quota_worker *w, int64_t now_ns);
 
@@ -114,9 +131,9 @@ struct quota_rates quota_rates(const struct quota *q, int64_t now_ns);
 
 /* ---- inline ---- */
 
-/* <q> refused: the home, asked next, is to find what the narrower ones have leased for that frame.
- */
-void quota_give_back_below(struct quota *chain, const struct quota *q, struct quota_worker *w,
+/* The first <count> give back what they have leased for a frame that the next one refused: the
+ * home, asked next, is to find it. */
+void quota_give_back_first(const struct quota_chain *chain, uint32_t count, struct quota_worker *w,
                            int64_t now_ns);
 
 static inline void quota_lease_used(struct quota_worker *w, struct quota_lease *l)
@@ -128,15 +145,16 @@ static inline void quota_lease_used(struct quota_worker *w, struct quota_lease *
     w->used = l;
 }
 
-static inline struct quota *quota_lacking(struct quota *chain, struct quota_worker *w,
+static inline struct quota *quota_lacking(const struct quota_chain *chain, struct quota_worker *w,
                                           uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    for (struct quota *q = chain; q; q = q->parent) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct quota *q = chain->quota[i];
         if (!quota_is_set(q))
             continue;
         struct quota_lease *l = &q->lease[w->index];
         if (!tg_limit_lease_has(&l->lease, &q->limit, msgs, bytes, now_ns)) {
-            quota_give_back_below(chain, q, w, now_ns);
+            quota_give_back_first(chain, i, w, now_ns);
             return q;
         }
         quota_lease_used(w, l);

@@ -49,6 +49,7 @@ const char *limit_source_name(enum limit_source s)
         [LIMIT_FROM_TOPIC] = "topic policy",
         [LIMIT_FROM_NAMESPACE] = "namespace policy",
         [LIMIT_FROM_TENANT] = "tenant policy",
+        [LIMIT_FROM_GROUP] = "resource group",
         [LIMIT_FROM_BROKER] = "broker default",
     };
     return name[s];

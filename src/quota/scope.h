@@ -32,6 +32,7 @@ enum limit_source {
     LIMIT_FROM_TOPIC,
     LIMIT_FROM_NAMESPACE,
     LIMIT_FROM_TENANT,
+    LIMIT_FROM_GROUP,
     LIMIT_FROM_BROKER,
 };
 

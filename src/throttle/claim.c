@@ -9,20 +9,22 @@
 
 #include "base/err.h"
 
-void claim_init(struct claim *c, const struct claim_ops *ops, struct quota *chain, uint32_t weight)
+void claim_init(struct claim *c, const struct claim_ops *ops, const struct quota_chain *chain,
+                uint32_t weight)
 {
     memset(c, 0, sizeof *c);
     c->ops = ops;
     c->ask = (struct claim_letter){.claim = c, .kind = CLAIM_ASK};
     c->note = (struct claim_letter){.claim = c, .kind = CLAIM_NOTE};
-    for (struct quota *q = chain; q; q = q->parent) {
-        TG_ASSERT(c->levels < QUOTA_CHAIN_MAX);
-        struct claim_level *l = &c->level[c->levels++];
+    TG_ASSERT(chain->count > 0);
+    c->levels = chain->count;
+    for (uint32_t i = 0; i < c->levels; i++) {
+        struct claim_level *l = &c->level[i];
         l->claim = c;
-        l->quota = q;
+        l->quota = chain->quota[i];
+        l->below = chain->below[i];
         fair_leaf_init(&l->node, weight);
     }
-    TG_ASSERT(c->levels > 0);
 }
 
 /* ---- credit ---- */
@@ -58,8 +60,8 @@ struct quota *claim_binding(const struct claim *c)
     return at ? at : c->lacking;
 }
 
-struct quota *claim_lacking(const struct claim *c, struct quota *chain, struct quota_worker *w,
-                            uint64_t msgs, uint64_t bytes, int64_t now_ns)
+struct quota *claim_lacking(const struct claim *c, const struct quota_chain *chain,
+                            struct quota_worker *w, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
     if (c && covers(c, msgs, bytes))
         return NULL;
@@ -68,8 +70,8 @@ struct quota *claim_lacking(const struct claim *c, struct quota *chain, struct q
     return quota_lacking(chain, w, msgs, bytes, now_ns);
 }
 
-void claim_charge(struct claim *c, struct quota *chain, struct quota_worker *w, uint64_t msgs,
-                  uint64_t bytes, int64_t now_ns)
+void claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
+                  uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
     if (!c || !covers(c, msgs, bytes)) {
         quota_charge(chain, w, msgs, bytes, now_ns);

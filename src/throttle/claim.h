@@ -71,7 +71,9 @@ enum claim_state { CLAIM_IDLE, CLAIM_ASKED, CLAIM_GRANTED };
 struct claim_level {
     struct claim *claim;
     struct quota *quota;
-    struct fair_node node;    /* in that quota's queue */
+    int below;                /* the level that stands for the topic there, or QUOTA_TOPIC */
+    struct fair_line *line;   /* in that quota's queue; NULL: the home has not seen it yet */
+    struct fair_node node;    /* it stands there in that line */
     struct tg_loan loan;      /* what it has lent, and is not settled, */
     struct claim_amount lent; /* as a frame counts it */
     uint32_t changes;         /* quota_changes when it was lent */
@@ -114,8 +116,10 @@ struct claim { /* fields private to claim.c and home.c but for state */
     struct claim_level level[QUOTA_CHAIN_MAX];
 };
 
-/* <chain>: the topic's narrowest quota. <weight>: the topic's among its namespace's. */
-void claim_init(struct claim *c, const struct claim_ops *ops, struct quota *chain, uint32_t weight);
+/* Of a topic with that chain, of which it keeps nothing but the quotas. <weight>: the topic's among
+ * the children of its narrowest one. */
+void claim_init(struct claim *c, const struct claim_ops *ops, const struct quota_chain *chain,
+                uint32_t weight);
 /* The topic goes: withdraws, gives back, and calls ops->released, in here or later. Nothing but
  * claim_received may follow. */
 void claim_close(struct claim *c);
@@ -124,10 +128,10 @@ void claim_close(struct claim *c);
 
 /* The quota that has no tokens for such a frame, or NULL: then claim_charge of the same may follow,
  * before any other call for this topic. Credit is used before leases, and neither while ASKED. */
-struct quota *claim_lacking(const struct claim *c, struct quota *chain, struct quota_worker *w,
-                            uint64_t msgs, uint64_t bytes, int64_t now_ns);
-void claim_charge(struct claim *c, struct quota *chain, struct quota_worker *w, uint64_t msgs,
-                  uint64_t bytes, int64_t now_ns);
+struct quota *claim_lacking(const struct claim *c, const struct quota_chain *chain,
+                            struct quota_worker *w, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+void claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
+                  uint64_t msgs, uint64_t bytes, int64_t now_ns);
 
 /* ---- the topic's queue ---- */
 

@@ -33,6 +33,12 @@ void fair_leaf_init(struct fair_node *n, uint32_t weight)
     *n = (struct fair_node){.weight = weight & 0xffffff};
 }
 
+void fair_set_weight(struct fair_node *n, uint32_t weight)
+{
+    TG_ASSERT(weight >= 1 && weight <= FAIR_WEIGHT_MAX);
+    n->weight = weight & 0xffffff;
+}
+
 void fair_inner_init(struct fair_node *n, uint32_t weight, struct fair_line *line,
                      struct fair_line *below)
 {

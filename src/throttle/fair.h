@@ -91,6 +91,9 @@ void fair_leaf_init(struct fair_node *n, uint32_t weight);
 void fair_inner_init(struct fair_node *n, uint32_t weight, struct fair_line *line,
                      struct fair_line *below);
 
+/* From its next turn on. */
+void fair_set_weight(struct fair_node *n, uint32_t weight);
+
 /* A leaf wants something: it enters <l>, and the nodes above it enter theirs. Asserts that it is in
  * no line. */
 void fair_enter(struct fair_node *leaf, struct fair_line *l, int64_t now_ns);

@@ -9,7 +9,6 @@
 #include "throttle/home.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 #include "base/err.h"
 #include "throttle/home_queue.h"
@@ -247,7 +246,7 @@ void home_receive(struct home *h, struct claim_letter *l, int64_t now_ns)
 {
     struct claim *c = l->claim;
 
-    home_queue_of(h, c->level[0].quota);
+    home_queue_meet(h, c);
     if (l->settles)
         loans_settle(c, l->unspent, now_ns);
     if (l->kind == CLAIM_ASK) {
@@ -289,6 +288,13 @@ bool home_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limi
     return true;
 }
 
+void home_set_weight(struct quota *q, uint32_t weight)
+{
+    q->weight = weight;
+    if (q->queue)
+        home_queue_weight_changed(q->queue);
+}
+
 void home_forget(struct quota *q)
 {
     if (q->queue)
@@ -297,8 +303,8 @@ void home_forget(struct quota *q)
 
 void home_abandon(struct quota *q)
 {
-    free(q->queue);
-    q->queue = NULL;
+    if (q->queue)
+        home_queue_abandon(q->queue);
 }
 
 struct home_waiting home_waiting(const struct quota *q, int64_t now_ns)

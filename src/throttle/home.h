@@ -1,7 +1,8 @@
 /* home.h - where claims on quotas are answered: one worker is home of all of them.
  *
  * Each quota has a queue, a tree (fair.h): in the broker's, tenants take turns, a tenant's
- * namespaces, a namespace's topics; in a namespace's, topics. A claim waits at the narrowest quota
+ * namespaces, a namespace's topics; in a namespace's, topics; in a resource group's, the namespaces
+ * and tenants that it is hung on, and so on below them. A claim waits at the narrowest quota
  * of its chain that lacks tokens, or at which others wait; what it is granted there it keeps, and
  * goes on outwards. Where an outer quota grants less the difference goes back. When all have
  * granted, the claim is answered.
@@ -60,7 +61,9 @@ uint32_t home_fire(struct home *h, struct quota *q, uint32_t budget, int64_t now
  * removal the queue so runs empty in order. True when something changed. */
 bool home_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limit_source source,
                     int initial_percent, int64_t now_ns);
-/* The quota goes: no topic below it has a claim any more, nor has it narrower quotas. */
+/* Its share in the queues of wider quotas, 1 .. FAIR_WEIGHT_MAX, from its next turn on. */
+void home_set_weight(struct quota *q, uint32_t weight);
+/* The quota goes: no topic with it in its chain has a claim any more. */
 void home_forget(struct quota *q);
 /* The same at the end of everything: whoever still waits is not there any more. */
 void home_abandon(struct quota *q);

@@ -5,6 +5,7 @@
 #include "throttle/home_queue.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -65,25 +66,11 @@ int64_t home_queue_cost(const struct home_queue *hq, struct claim_amount a)
 
 /* ---- the tree of quotas ---- */
 
-static void take_places(struct home_queue *hq)
-{
-    struct quota *wider = hq->quota->parent;
-    struct home_queue *parent = wider ? home_queue_of(hq->home, wider) : NULL;
-
-    for (uint32_t i = 0; wider; i++, wider = wider->parent) {
-        struct home_place *p = &hq->place[i];
-        struct fair_line *line = i == 0 ? &parent->line : &parent->place[i - 1].line;
-        fair_inner_init(&p->node, hq->quota->weight, line, &p->line);
-        fair_line_init(&p->line, line->tree, &p->node);
-    }
-}
-
-struct home_queue *home_queue_of(struct home *h, struct quota *q)
+static struct home_queue *queue_of(struct home *h, struct quota *q)
 {
     if (q->queue)
         return q->queue;
-    uint32_t above = quota_chain_length(q) - 1;
-    struct home_queue *hq = xcalloc(1, sizeof *hq + above * sizeof hq->place[0]);
+    struct home_queue *hq = xcalloc(1, sizeof *hq);
     hq->home = h;
     hq->quota = q;
     hq->armed_ns = MONO_NEVER;
@@ -91,25 +78,86 @@ struct home_queue *home_queue_of(struct home *h, struct quota *q)
     fair_line_init(&hq->line, &hq->tree, NULL);
     cost_init(&hq->cost);
     adopt_limit(hq);
-    take_places(hq);
     q->queue = hq;
     return hq;
 }
 
-void home_queue_free(struct home_queue *hq)
+/* The place of <of> in that line of the queue <in>. A quota has a handful of them. */
+static struct home_place *place_of(struct home_queue *of, struct home_queue *in,
+                                   struct fair_line *line)
 {
-    TG_ASSERT(!home_queue_is_busy(hq));
-    for (uint32_t i = 0; i + 1 < quota_chain_length(hq->quota); i++)
-        TG_ASSERT(!fair_is_busy(&hq->place[i].line) && !hq->place[i].node.expected);
+    struct home_place *p;
+    DL_FOREACH2(of->places, p, of_next)
+    {
+        if (p->node.line == line)
+            return p;
+    }
+    p = xcalloc(1, sizeof *p);
+    p->of = of;
+    p->in = in;
+    fair_inner_init(&p->node, of->quota->weight, line, &p->line);
+    fair_line_init(&p->line, line->tree, &p->node);
+    DL_APPEND2(of->places, p, of_prev, of_next);
+    DL_APPEND2(in->guests, p, in_prev, in_next);
+    return p;
+}
+
+/* Where the topic stands in the queue of level <i>: from its top line down through those that
+ * contain the topic. */
+static struct fair_line *line_in(const struct claim *c, uint32_t i)
+{
+    struct home_queue *hq = c->level[i].quota->queue;
+    struct fair_line *line = &hq->line;
+    for (int k = c->level[i].below; k != QUOTA_TOPIC; k = c->level[k].below)
+        line = &place_of(c->level[k].quota->queue, hq, line)->line;
+    return line;
+}
+
+void home_queue_meet(struct home *h, struct claim *c)
+{
+    if (c->level[0].line)
+        return;
+    for (uint32_t i = 0; i < c->levels; i++)
+        (void)queue_of(h, c->level[i].quota);
+    for (uint32_t i = 0; i < c->levels; i++)
+        c->level[i].line = line_in(c, i);
+}
+
+void home_queue_weight_changed(struct home_queue *hq)
+{
+    struct home_place *p;
+    DL_FOREACH2(hq->places, p, of_next)
+    {
+        fair_set_weight(&p->node, hq->quota->weight);
+    }
+}
+
+static void free_place(struct home_place *p)
+{
+    DL_DELETE2(p->of->places, p, of_prev, of_next);
+    DL_DELETE2(p->in->guests, p, in_prev, in_next);
+    free(p);
+}
+
+void home_queue_abandon(struct home_queue *hq)
+{
+    while (hq->places)
+        free_place(hq->places);
+    while (hq->guests)
+        free_place(hq->guests);
     hq->quota->queue = NULL;
     free(hq);
 }
 
-/* Where a claim stands at its level <i>: among the topics of its narrowest quota. */
-static struct fair_line *line_of(const struct claim *c, uint32_t i)
+void home_queue_free(struct home_queue *hq)
 {
-    struct home_queue *narrowest = c->level[0].quota->queue;
-    return i == 0 ? &narrowest->line : &narrowest->place[i - 1].line;
+    struct home_place *p;
+    TG_ASSERT(!home_queue_is_busy(hq));
+    DL_FOREACH2(hq->places, p, of_next)
+    {
+        TG_ASSERT(!fair_is_busy(&p->line) && !p->node.expected);
+    }
+    home_queue_abandon(hq);
 }
 
 /* ---- who waits ---- */
@@ -135,7 +183,7 @@ bool home_queue_enter(struct home_queue *hq, struct claim *c, int64_t now_ns)
     struct fair_node *n = &c->level[c->home.at].node;
     bool was_expected = n->expected;
 
-    fair_enter(n, line_of(c, c->home.at), now_ns);
+    fair_enter(n, c->level[c->home.at].line, now_ns);
     hq->away -= was_expected;
     list_add(hq, c);
     c->home.waits = true;

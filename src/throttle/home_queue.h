@@ -1,7 +1,8 @@
 /* home_queue.h - private to the home: those who wait at one quota, and when they are served.
  *
  * The queue is a tree (fair.h): a claim is a leaf, below its topic's narrowest quota, that one
- * below the next wider, and so on up to the quota whose queue it is. One owner: the home. */
+ * below the next wider that contains it, and so on up to the quota whose queue it is. A resource
+ * group has such a tree, too, but a place in none. One owner: the home. */
 #ifndef THROTTLE_HOME_QUEUE_H
 #define THROTTLE_HOME_QUEUE_H
 
@@ -14,10 +15,14 @@
 #include "throttle/fair.h"
 #include "throttle/home.h"
 
-/* A quota in the queue of a wider one, and the line of those below it there. */
+/* A quota in the queue of a wider one, and the line of those below it there. It stays as long as
+ * both quotas do, whether or not anybody is to stand there again. */
 struct home_place {
     struct fair_node node;
     struct fair_line line;
+    struct home_queue *of, *in;
+    struct home_place *of_prev, *of_next; /* of->places */
+    struct home_place *in_prev, *in_next; /* in->guests */
 };
 
 struct home_queue {
@@ -35,12 +40,17 @@ struct home_queue {
     int64_t look_ns;   /* by when leases given back after it became binding are to be seen */
     int64_t pace_ns, patience_ns;
     int64_t armed_ns;          /* MONO_NEVER: not armed */
-    struct home_place place[]; /* in the queues of its parent, of that one's parent, ... */
+    struct home_place *places; /* list: its own in the queues of wider quotas */
+    struct home_place *guests; /* list: those of narrower ones in its queue */
 };
 
-/* The quota's; made, with those of all wider quotas, when first asked for. */
-struct home_queue *home_queue_of(struct home *h, struct quota *q);
-void home_queue_free(struct home_queue *hq); /* asserts that nobody waits or is expected */
+/* The claim is seen for the first time: finds, or makes, the queues of its levels, and its line in
+ * each. */
+void home_queue_meet(struct home *h, struct claim *c);
+/* The quota's weight has changed: its turns are as long as that from the next on. */
+void home_queue_weight_changed(struct home_queue *hq);
+void home_queue_free(struct home_queue *hq);    /* asserts that nobody waits or is expected */
+void home_queue_abandon(struct home_queue *hq); /* the same, whoever waits */
 /* The quota's limit has been set or changed. */
 void home_queue_limit_changed(struct home_queue *hq, int64_t now_ns);
 

@@ -126,6 +126,19 @@ refuse 'Namespace does not exist' namespaces get-publish-rate acme/west
 curl -sS -f -H 'Content-Type: application/json' -d '{"publishThrottlingRateInMsg":900}' \
     "$web/admin/v2/namespaces/acme/east/publishQuota" || failed=$((failed + 1)) # which no Pulsar knows
 expect 'bundles' namespaces policies acme/east
+expect '' resourcegroups create gold -mp 700 -bp 70000
+expect 'gold' resourcegroups list
+expect '"publishRateInMsgs" : 700.*"dispatchRateInMsgs" : -1' resourcegroups get gold
+expect '' resourcegroups update gold --msg-publish-rate 800
+expect '"publishRateInMsgs" : 800.*"publishRateInBytes" : 70000' resourcegroups get gold
+expect '' namespaces set-resource-group acme/east -rgn gold
+expect 'gold' namespaces get-resource-group acme/east
+expect '"resource_group_name" : "gold"' namespaces policies acme/east
+refuse 'ResourceGroup is in use' resourcegroups delete gold
+expect '' namespaces remove-resource-group acme/east
+refuse 'ResourceGroup does not exist' namespaces set-resource-group acme/east -rgn lead
+expect '' resourcegroups delete gold
+refuse 'ResourceGroup does not exist' resourcegroups get gold
 expect 'brokerPublisherThrottlingMaxMessageRate' brokers list-dynamic-config
 expect '' brokers update-dynamic-config --config brokerPublisherThrottlingMaxMessageRate --value 500000
 expect '' brokers update-dynamic-config --config brokerPublisherThrottlingMaxByteRate --value -1

@@ -1,8 +1,8 @@
 /* Claims, their home and everything that can happen to them, in random order: topics ask, withdraw,
- * are closed and deleted; limits are set, changed and removed, on every level; letters take their
- * time. At every step (workers.h): the contract of every limit, each ask answered once, binding
- * while somebody waits, a timer that is not late. In the end: nobody is stuck, nothing is left
- * over. */
+ * are closed and deleted; limits are set, changed and removed, on every level; groups are hung here
+ * and there and taken off; letters take their time. At every step (workers.h): the contract of
+ * every limit, each ask answered once, binding while somebody waits, a timer that is not late. In
+ * the end: nobody is stuck, nothing is left over. */
 #include "sim/workers.h"
 
 enum { TOPICS = 8, ACTIONS = 400 };
@@ -26,10 +26,18 @@ static struct w_producer *any_producer(struct world *w)
     return t->producer[rng_between(&w->rng, 0, t->producers - 1)];
 }
 
+/* On a namespace or the tenant; sometimes on both. */
+static void hang_something(struct world *w)
+{
+    struct quota *at = &w->quota[rng_between(&w->rng, 1, 3)].quota;
+    int64_t group = rng_between(&w->rng, 3, 5); /* 3: none */
+    w_hang(w, at, group > 3 ? &w->quota[group].quota : NULL);
+}
+
 static void change_something(struct world *w)
 {
     struct w_producer *p = any_producer(w);
-    switch (rng_between(&w->rng, 0, 9)) {
+    switch (rng_between(&w->rng, 0, 10)) {
     case 0:
         w_close(p);
         break;
@@ -43,6 +51,9 @@ static void change_something(struct world *w)
     case 3:
     case 4:
         w_set_limit(w, &w->quota[rng_between(&w->rng, 0, w->quotas - 1)].quota, any_limit(w));
+        break;
+    case 10:
+        hang_something(w);
         break;
     default:
         p->closed = false;
@@ -87,6 +98,8 @@ static void anything(uint64_t seed)
     struct quota *tenant = w_add_quota(w, SCOPE_TENANT, "t", broker, 1);
     struct quota *ns[3] = {w_add_quota(w, SCOPE_NAMESPACE, "t/a", tenant, 1),
                            w_add_quota(w, SCOPE_NAMESPACE, "t/b", tenant, 3), broker};
+    w_add_quota(w, SCOPE_RESOURCE_GROUP, "g", NULL, 1);
+    w_add_quota(w, SCOPE_RESOURCE_GROUP, "h", NULL, 1);
     for (uint32_t i = 0; i < w->quotas; i++)
         w_set_limit(w, &w->quota[i].quota, any_limit(w));
     for (uint32_t i = 0; i < TOPICS; i++) {

@@ -40,6 +40,7 @@ struct w_window {
 struct w_quota {
     struct world *world;
     struct quota quota;
+    struct w_quota *parent, *group; /* what contains it; a resource group hung on it; or NULL */
     struct w_window window;
     int64_t armed_ns;
     uint64_t msgs, bytes; /* admitted */
@@ -71,7 +72,8 @@ struct w_claim {
 struct w_topic {
     struct world *world;
     uint32_t worker;
-    struct quota *chain;
+    struct quota *narrowest;
+    struct quota_chain chain;
     struct scope scope;
     struct path path;
     struct waitq q;
@@ -292,14 +294,14 @@ static inline void w_send(struct w_producer *p)
     struct w_topic *t = p->topic;
     struct world *w = t->world;
     w_check_window(w, &t->window, &t->scope.limit.spec, p->frame_msgs, p->frame_bytes);
-    for (struct quota *q = t->chain; q; q = q->parent) {
-        struct w_quota *wq = w_quota_of(q);
-        w_check_window(w, &wq->window, &q->limit.spec, p->frame_msgs, p->frame_bytes);
+    for (uint32_t i = 0; i < t->chain.count; i++) {
+        struct w_quota *wq = w_quota_of(t->chain.quota[i]);
+        w_check_window(w, &wq->window, &wq->quota.limit.spec, p->frame_msgs, p->frame_bytes);
         wq->msgs += p->frame_msgs;
         wq->bytes += p->frame_bytes;
     }
     path_charge(&t->path, p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
-    claim_charge(t->claim ? &t->claim->claim : NULL, t->chain, &w->worker[t->worker].leases,
+    claim_charge(t->claim ? &t->claim->claim : NULL, &t->chain, &w->worker[t->worker].leases,
                  p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
     p->backlog--;
     p->sent++;
@@ -343,7 +345,7 @@ static inline struct claim *w_claim_of(struct w_topic *t)
         t->claim->topic = t;
         t->claim->world = t->world;
         t->claim->worker = t->worker;
-        claim_init(&t->claim->claim, &w_claim_ops, t->chain, 1);
+        claim_init(&t->claim->claim, &w_claim_ops, &t->chain, 1);
         t->world->claims++;
     }
     return &t->claim->claim;
@@ -361,8 +363,9 @@ static inline struct quota *w_lacking(struct w_producer *p)
 {
     struct w_topic *t = p->topic;
     struct world *w = t->world;
-    return claim_lacking(t->claim ? &t->claim->claim : NULL, t->chain, &w->worker[t->worker].leases,
-                         p->frame_msgs, p->frame_bytes, w_clock(w, t->worker));
+    return claim_lacking(t->claim ? &t->claim->claim : NULL, &t->chain,
+                         &w->worker[t->worker].leases, p->frame_msgs, p->frame_bytes,
+                         w_clock(w, t->worker));
 }
 
 static inline void w_cost(struct waiter *waiter, uint64_t *msgs, uint64_t *bytes)
@@ -453,6 +456,16 @@ static inline void w_close(struct w_producer *p)
         w_queue_ran(p->topic);
 }
 
+static inline void w_close_claim(struct w_topic *t)
+{
+    struct w_claim *c = t->claim;
+    t->claim = NULL;
+    if (!c)
+        return;
+    c->topic = NULL;
+    claim_close(&c->claim);
+}
+
 /* Closes its producers; the claim goes when its letters are back. */
 static inline void w_delete_topic(struct w_topic *t)
 {
@@ -461,12 +474,7 @@ static inline void w_delete_topic(struct w_topic *t)
         t->producer[i]->closed = true;
         waitq_leave(&t->producer[i]->waiter, w_clock(t->world, t->worker));
     }
-    struct w_claim *c = t->claim;
-    t->claim = NULL;
-    if (!c)
-        return;
-    c->topic = NULL;
-    claim_close(&c->claim);
+    w_close_claim(t);
 }
 
 /* A new topic of the same name; its producers come again. */
@@ -505,8 +513,61 @@ static inline struct quota *w_add_quota(struct world *w, enum scope_kind kind, c
     q->world = w;
     q->armed_ns = MONO_NEVER;
     q->window.at_ns = w->now_ns;
-    quota_init(&q->quota, kind, name, parent, weight, w->workers);
+    q->parent = parent ? w_quota_of(parent) : NULL;
+    quota_init(&q->quota, kind, name, weight, w->workers);
     return &q->quota;
+}
+
+/* Hung on both a place and one that contains it, a group counts once: as of the wider one. */
+static inline bool w_hangs_further_out(const struct w_quota *at, const struct w_quota *group)
+{
+    bool found = false;
+    for (at = at->parent; at; at = at->parent)
+        found = found || at->group == group;
+    return found;
+}
+
+/* The chain of a topic whose narrowest quota this is: groups come before the broker's. */
+static inline struct quota_chain w_chain(struct quota *narrowest)
+{
+    struct quota_chain c = {0};
+    struct w_quota *q = w_quota_of(narrowest), *wide = q;
+    int count = 0;
+    for (; wide && wide->quota.kind < SCOPE_RESOURCE_GROUP; wide = wide->parent, count++)
+        quota_chain_add_around(&c, &wide->quota);
+    for (int i = 0; i < count; i++, q = q->parent)
+        if (q->group && !w_hangs_further_out(q, q->group))
+            quota_chain_add(&c, &q->group->quota, i);
+    if (wide)
+        quota_chain_add(&c, &wide->quota, count - 1);
+    return c;
+}
+
+static inline bool w_is_below(const struct w_topic *t, const struct w_quota *at)
+{
+    const struct w_quota *q = w_quota_of(t->narrowest);
+    while (q && q != at)
+        q = q->parent;
+    return q != NULL;
+}
+
+/* The topic's chain has changed: its claim on the old one is given up, and it asks anew. */
+static inline void w_rechain(struct w_topic *t)
+{
+    struct world *w = t->world;
+    t->chain = w_chain(t->narrowest);
+    quota_leases_return(&w->worker[t->worker].leases, w_clock(w, t->worker));
+    w_close_claim(t);
+    waitq_kick(&t->q, w_clock(w, t->worker));
+}
+
+/* Hangs <group> (NULL: none) on <at>, for all topics below it at once. */
+static inline void w_hang(struct world *w, struct quota *at, struct quota *group)
+{
+    w_quota_of(at)->group = group ? w_quota_of(group) : NULL;
+    for (uint32_t i = 0; i < w->topics; i++)
+        if (w_is_below(&w->topic[i], w_quota_of(at)))
+            w_rechain(&w->topic[i]);
 }
 
 static inline void w_set_limit(struct world *w, struct quota *q, struct tg_limit_spec spec)
@@ -522,13 +583,14 @@ static inline void w_drain(struct world *w, struct quota *q)
         tg_shared_limit_grant(&q->limit, 1, 1, w->now_ns);
 }
 
-static inline struct w_topic *w_add_topic(struct world *w, struct quota *chain, uint32_t worker,
+static inline struct w_topic *w_add_topic(struct world *w, struct quota *narrowest, uint32_t worker,
                                           uint32_t producers)
 {
     struct w_topic *t = &w->topic[w->topics++];
     t->world = w;
     t->worker = worker;
-    t->chain = chain;
+    t->narrowest = narrowest;
+    t->chain = w_chain(narrowest);
     t->armed_ns = MONO_NEVER;
     t->window.at_ns = w->now_ns;
     scope_init(&t->scope, SCOPE_TOPIC, "topic");

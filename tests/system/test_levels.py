@@ -78,3 +78,184 @@ def test_a_tenants_quota_holds_for_all_its_namespaces_and_no_others(tenants, sen
     two.expect(4)
     one.expect_reason(None)
     two.expect_reason(None)
+
+
+# ---- resource groups ----
+
+GROUP = "/resourcegroups/gold"
+HOUR = {"publishPeriodInMs": 3600000}  # one message, and no other in any test
+
+
+def put_group(broker, messages, **more):
+    broker.ok("PUT", GROUP, {"publishRateInMsgs": messages, **more})
+
+
+def group_scopes(broker, topic):
+    scopes = broker.ok("GET", f"/{harness.rest_path(topic)}/explain")["scopes"]
+    return [(s["name"], s["rateInMsg"], s["source"]) for s in scopes if s["kind"] == "resource group"]
+
+
+@pytest.mark.parametrize("first, second", [("/namespaces/acme/a", "/namespaces/umbra/b"), ("/tenants/acme", "/tenants/umbra"),
+                                           ("/namespaces/acme/a", "/tenants/umbra")])
+def test_a_group_holds_for_all_that_it_is_hung_on_and_no_others(tenants, sender, first, second):
+    one, two, other = sender("acme/a/x"), sender("umbra/b/x"), sender("public/default/x")
+    put_group(tenants, 1, **HOUR)
+    tenants.ok("POST", first + "/resourcegroup/gold")
+    tenants.ok("POST", second + "/resourcegroup/gold")
+    for s in (one, two, other):
+        s.send(4)
+    other.expect(4)
+    harness.wait_for(lambda: one.reason() == two.reason() == "resource group" or None not in (one.reason(), two.reason()),
+                     what="both to wait")
+    assert {one.reason(), two.reason()} == {"resource group"}
+    assert one.explain()["waiting"][0]["scope"] == "gold"
+    put_group(tenants, -1)
+    one.expect(4)
+    two.expect(4)
+    one.expect_reason(None)
+
+
+def test_a_group_is_hung_on_and_taken_off_while_producers_wait(tenants, sender):
+    """The chain of each topic changes where it lives; who waits for the old one waits for the new one."""
+    senders = [sender(f"acme/{ns}/{i}") for ns in "ab" for i in range(3)]
+    put_group(tenants, 1, **HOUR)
+    for _ in range(3):
+        tenants.ok("POST", "/tenants/acme/resourcegroup/gold")
+        for s in senders:
+            s.send(3)
+        for s in senders[1:]:
+            s.expect_reason("resource group")
+        tenants.ok("POST", "/tenants/acme/publishQuota", limit(1, publishThrottlingPeriodInMs=3600000))
+        tenants.ok("DELETE", "/tenants/acme/resourcegroup")
+        for s in senders[1:]:
+            s.expect_reason("tenant")
+        tenants.ok("DELETE", "/tenants/acme/publishQuota")
+        for s in senders:
+            s.expect(3)
+            s.expect_reason(None)
+        put_group(tenants, -1)
+        put_group(tenants, 1, **HOUR)
+
+
+def test_groups_of_namespace_and_tenant_are_both_on_the_path_the_same_one_once(tenants, sender):
+    one = sender("acme/a/x")
+    put_group(tenants, 100)
+    tenants.ok("PUT", "/resourcegroups/silver", {"publishRateInMsgs": 7})
+    tenants.ok("POST", "/namespaces/acme/a/resourcegroup/gold")
+    tenants.ok("POST", "/tenants/acme/resourcegroup/silver")
+    gold, silver = ("gold", 100, "resource group"), ("silver", 7, "resource group")
+    assert group_scopes(tenants, one.topic) == [gold, silver]
+    tenants.ok("POST", "/tenants/acme/resourcegroup/gold")
+    assert group_scopes(tenants, one.topic) == [gold]
+    tenants.ok("DELETE", "/namespaces/acme/a/resourcegroup")
+    assert group_scopes(tenants, one.topic) == [gold]
+    tenants.ok("DELETE", "/tenants/acme/resourcegroup")
+    assert group_scopes(tenants, one.topic) == []
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_groups_and_what_they_are_hung_on_survive(tenants, crash):
+    put_group(tenants, 5, publishBurstInMsgs=9)
+    tenants.ok("POST", "/namespaces/acme/a/resourcegroup/gold")
+    tenants.ok("PUT", "/resourcegroups/silver", {})
+    tenants.ok("POST", "/tenants/umbra/resourcegroup/silver")
+    tenants.ok("POST", "/tenants/umbra", {"adminRoles": ["x"], "allowedClusters": ["standalone"]})
+    tenants.ok("POST", "/namespaces/acme/a/publishRate", limit(3))
+    for _ in range(2):
+        assert sorted(tenants.ok("GET", "/resourcegroups")) == ["gold", "silver"]
+        assert tenants.ok("GET", GROUP) == {"publishRateInMsgs": 5, "publishRateInBytes": -1, "dispatchRateInMsgs": -1,
+                                            "dispatchRateInBytes": -1, "publishBurstInMsgs": 9}
+        assert tenants.rest("GET", "/namespaces/acme/a/resourcegroup").text == "gold"
+        assert tenants.ok("GET", "/namespaces/acme/a")["resource_group_name"] == "gold"
+        assert tenants.rest("GET", "/tenants/umbra/resourcegroup").text == "silver"
+        assert tenants.rest("DELETE", GROUP).status == 412
+        tenants.restart(crash)
+    tenants.ok("DELETE", "/namespaces/acme/a/resourcegroup")
+    tenants.ok("DELETE", "/tenants/umbra/resourcegroup")
+    tenants.ok("DELETE", GROUP)
+    tenants.ok("DELETE", "/resourcegroups/silver")
+    tenants.restart(crash)
+    assert tenants.ok("GET", "/resourcegroups") == []
+    assert tenants.rest("GET", "/namespaces/acme/a/resourcegroup").status == 204
+
+
+def test_deleting_a_namespace_or_tenant_takes_its_group_off(tenants):
+    put_group(tenants, 5)
+    tenants.ok("POST", "/namespaces/acme/a/resourcegroup/gold")
+    tenants.ok("POST", "/tenants/acme/resourcegroup/gold")
+    tenants.ok("DELETE", "/namespaces/acme/a")
+    assert tenants.rest("DELETE", GROUP).json["reason"] == "ResourceGroup is in use"
+    tenants.ok("DELETE", "/namespaces/acme/b")
+    tenants.ok("DELETE", "/tenants/acme")
+    tenants.ok("DELETE", GROUP)
+
+
+@pytest.mark.parametrize("path", ["/resourcegroups/pip", "/resourcegroup/pip"])
+def test_what_pip_82_calls_it_is_understood_and_todays_names_answered(tenants, path):
+    tenants.ok("PUT", path, {"publishRateInmsgs": 10, "PublishRateInbytes": 20, "DispatchRateInmsgs": 30, "DispatchRateInbytes": 40})
+    want = {"publishRateInMsgs": 10, "publishRateInBytes": 20, "dispatchRateInMsgs": 30, "dispatchRateInBytes": 40}
+    assert tenants.ok("GET", path) == want
+    tenants.ok("PUT", path, {"publishRatelimitinmsgs": -1, "PublishRateInbytes": None})
+    assert tenants.ok("GET", path) == {**want, "publishRateInMsgs": -1}
+    assert tenants.ok("GET", "/resourcegroup") == ["pip"]
+    tenants.ok("PUT", "/namespaces/acme/a/resourcegroup/pip")
+    tenants.ok("PUT", "/tenants/acme/resourcegroup/pip")
+    assert tenants.rest("GET", "/namespaces/acme/a/resourcegroup").text == "pip"
+
+
+@pytest.mark.parametrize("method, path, body, status, said", [
+    ("GET", GROUP, None, 404, "ResourceGroup does not exist"),
+    ("DELETE", GROUP, None, 404, "ResourceGroup does not exist"),
+    ("POST", "/namespaces/acme/a/resourcegroup/none", None, 412, "ResourceGroup does not exist"),
+    ("POST", "/tenants/acme/resourcegroup/none", None, 412, "ResourceGroup does not exist"),
+    ("POST", "/namespaces/acme/none/resourcegroup/none", None, 404, "Namespace does not exist"),
+    ("GET", "/tenants/none/resourcegroup", None, 404, "Tenant does not exist"),
+    ("PUT", "/resourcegroups/a%20b", {}, 412, "name is not valid"),
+    ("PUT", GROUP, {"publishRateInMsg": 1}, 400, "no field of a resource group"),
+    ("PUT", GROUP, {"publishRateInMsgs": "1"}, 400, "a whole number"),
+    ("PUT", GROUP, {"publishRateInMsgs": -2}, 412, "-1 to"),
+    ("PUT", GROUP, {"publishRateInMsgs": 5, "publishPeakInMsgs": 4}, 412, "peak"),
+    ("PUT", GROUP, [], 400, "an object"),
+    ("PUT", GROUP, None, 400, "an object"),
+])
+def test_requests_about_groups_that_are_refused(tenants, method, path, body, status, said):
+    answer = tenants.rest(method, path, body)
+    assert answer.status == status and said in answer.json["reason"], answer
+    assert tenants.ok("GET", "/resourcegroups") == []
+
+
+# ---- a partitioned topic's quota ----
+
+def test_a_partitioned_topics_quota_is_of_all_partitions_wherever_they_are(tenants, sender):
+    tenants.ok("PUT", "/persistent/acme/a/parts/partitions", 4)
+    parts = [sender(f"acme/a/parts-partition-{i}") for i in range(4)]
+    other = sender("acme/a/other")
+    tenants.ok("POST", "/persistent/acme/a/parts/publishQuota", limit(1, publishThrottlingPeriodInMs=3600000))
+    for s in (*parts, other):
+        s.send(4)
+    other.expect(4)
+    harness.wait_for(lambda: all(s.reason() for s in parts), what="all to wait")
+    assert {s.reason() for s in parts} == {"partitioned topic"}
+    assert tenants.ok("GET", "/persistent/acme/a/parts/publishQuota")["publishThrottlingRateInMsg"] == 1
+    tenants.ok("DELETE", "/persistent/acme/a/parts/publishQuota")
+    for s in parts:
+        s.expect(4)
+        s.expect_reason(None)
+    assert tenants.rest("GET", "/persistent/acme/a/parts/publishQuota").status == 204
+
+
+def test_a_partitioned_topics_quota_survives_and_is_of_no_other_topic(tenants):
+    tenants.ok("PUT", "/persistent/acme/a/parts-partition-0")  # only called like one, so far
+    tenants.ok("PUT", "/persistent/acme/a/q/partitions", 2)
+    tenants.ok("POST", "/persistent/acme/a/q/publishQuota", limit(9))
+    tenants.ok("POST", "/persistent/acme/a/q/publishRate", limit(8))
+    tenants.ok("POST", "/persistent/acme/a/q/partitions", 3)
+    for _ in range(2):
+        for i in range(3):
+            scopes = tenants.ok("GET", f"/persistent/acme/a/q-partition-{i}/explain")["scopes"]
+            assert [(s["kind"], s["rateInMsg"]) for s in scopes[:2]] == [("topic", 8), ("partitioned topic", 9)]
+        tenants.restart(crash=True)
+    assert tenants.rest("GET", "/persistent/acme/a/parts-partition-0/publishQuota").status == 412
+    tenants.ok("DELETE", "/persistent/acme/a/q/partitions")
+    tenants.ok("PUT", "/persistent/acme/a/q/partitions", 2)
+    assert tenants.rest("GET", "/persistent/acme/a/q/publishQuota").status == 204

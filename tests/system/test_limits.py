@@ -208,6 +208,7 @@ def test_a_stored_dynamic_value_that_is_not_allowed_stops_the_start(broker):
 
 
 @pytest.mark.parametrize("key, field", [("tenant/public", "publishQuota"),
+                                        ("partitioned/public/default/parts", "publishQuota"),
                                         ("namespace/public/default", "publishRate"),
                                         ("namespace/public/default", "publishQuota"),
                                         ("partitioned/public/default/parts", "publishRate"),

@@ -137,13 +137,15 @@ static void test_rows_of_namespaces(void **state)
          "\"publishThrottlingRateInMsg\":70}}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        json_t *row = ns_row(NULL, cases[i].rate, cases[i].quota);
+        struct ns n = {.publish_rate = *cases[i].rate, .publish_quota = *cases[i].quota};
+        json_t *row = ns_row(&n);
         char *text = json_dumps(row, JSON_COMPACT | JSON_SORT_KEYS);
         assert_string_equal(text, cases[i].row);
         free(text);
         json_decref(row);
     }
-    json_t *row = ns_row(NULL, &rate, &quota);
+    struct ns both = {.publish_rate = rate, .publish_quota = quota};
+    json_t *row = ns_row(&both);
     assert_non_null(json_object_get(row, "publishRate"));
     assert_non_null(json_object_get(row, "publishQuota"));
     json_decref(row);

@@ -14,7 +14,7 @@
 static const struct command *row(const char *group, const char *name)
 {
     const struct command *const tables[] = {cluster_commands, namespace_commands, topic_commands,
-                                            other_commands};
+                                            group_commands, other_commands};
     for (int t = 0; t < 4; t++)
         for (const struct command *c = tables[t]; c->name; c++)
             if (strcmp(c->name, name) == 0 && (group ? c->group && !strcmp(c->group, group) : 1))
@@ -92,6 +92,12 @@ static void test_flags_options_and_what_may_be_left_out(void **state)
     expect_path(CALL("namespaces", "policies", "a/b"), "/namespaces/a/b");
     expect_path(CALL("namespaces", "set-publish-quota", "a/b", "-m", "5"),
                 "/namespaces/a/b/publishQuota");
+    expect_path(CALL("resourcegroups", "update", "g", "-mp", "5"), "/resourcegroups/g");
+    expect_path(CALL("namespaces", "set-resource-group", "a/b", "-rgn", "g"),
+                "/namespaces/a/b/resourcegroup/g");
+    expect_path(CALL("tenants", "remove-resource-group", "a"), "/tenants/a/resourcegroup");
+    expect_path(CALL("topics", "set-publish-quota", "x", "-m", "5"),
+                "/persistent/public/default/x/publishQuota");
     expect_path(CALL("tenants", "set-publish-quota", "a", "-m", "5"), "/tenants/a/publishQuota");
     expect_path(CALL("brokers", "update-dynamic-config", "--config", "x", "--value", "-1 a/b"),
                 "/brokers/configuration/x/-1%20a%2Fb");
@@ -115,7 +121,7 @@ static void test_every_row_has_what_its_path_names(void **state)
 {
     (void)state;
     const struct command *const tables[] = {cluster_commands, namespace_commands, topic_commands,
-                                            other_commands};
+                                            group_commands, other_commands};
     for (int t = 0; t < 4; t++) {
         for (const struct command *c = tables[t]; c->name; c++) {
             assert_non_null(c->help);

@@ -179,10 +179,12 @@ static void test_the_facts_of_a_quota(void **state)
     struct quota q;
     struct quota_worker w = {.index = 1};
     struct tg_limit_spec spec = {.msgs.rate = 10};
-    quota_init(&q, SCOPE_NAMESPACE, "t/n", NULL, 1, 2);
+    struct quota_chain chain = {0};
+    quota_init(&q, SCOPE_NAMESPACE, "t/n", 1, 2);
+    quota_chain_add_around(&chain, &q);
     assert_true(quota_set_limit(&q, &spec, LIMIT_FROM_NAMESPACE, 100, 0));
-    assert_null(quota_lacking(&q, &w, 14, 1400, 0));
-    quota_charge(&q, &w, 14, 1400, 0);
+    assert_null(quota_lacking(&chain, &w, 14, 1400, 0));
+    quota_charge(&chain, &w, 14, 1400, 0);
     quota_leases_return(&w, 0);
     struct explain_scope s = explain_quota(&q, 0);
     assert_int_equal(s.kind, SCOPE_NAMESPACE);

@@ -11,15 +11,19 @@
 /* Two workers; a namespace in a tenant in a broker. */
 struct tree {
     struct quota broker, tenant, ns;
+    struct quota_chain chain;
     struct quota_worker w[2];
 };
 
 static void tree_init(struct tree *t)
 {
     *t = (struct tree){.w = {{.index = 0}, {.index = 1}}};
-    quota_init(&t->broker, SCOPE_BROKER, "broker", NULL, 1, 2);
-    quota_init(&t->tenant, SCOPE_TENANT, "t", &t->broker, 1, 2);
-    quota_init(&t->ns, SCOPE_NAMESPACE, "t/n", &t->tenant, 1, 2);
+    quota_init(&t->broker, SCOPE_BROKER, "broker", 1, 2);
+    quota_init(&t->tenant, SCOPE_TENANT, "t", 1, 2);
+    quota_init(&t->ns, SCOPE_NAMESPACE, "t/n", 1, 2);
+    quota_chain_add_around(&t->chain, &t->ns);
+    quota_chain_add_around(&t->chain, &t->tenant);
+    quota_chain_add_around(&t->chain, &t->broker);
 }
 
 static void tree_fini(struct tree *t)
@@ -38,9 +42,9 @@ static bool set(struct quota *q, int64_t msgs, int64_t bytes, int64_t now_ns)
 
 static bool admit(struct tree *t, int worker, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    if (quota_lacking(&t->ns, &t->w[worker], msgs, bytes, now_ns))
+    if (quota_lacking(&t->chain, &t->w[worker], msgs, bytes, now_ns))
         return false;
-    quota_charge(&t->ns, &t->w[worker], msgs, bytes, now_ns);
+    quota_charge(&t->chain, &t->w[worker], msgs, bytes, now_ns);
     return true;
 }
 
@@ -55,12 +59,14 @@ static void test_without_limits_everything_passes_and_nothing_is_leased(void **s
     (void)state;
     struct tree t;
     tree_init(&t);
-    assert_int_equal(quota_chain_length(&t.ns), 3);
+    const struct quota_chain none = {0};
+    assert_true(quota_chain_has(&t.chain, &t.tenant));
+    assert_false(quota_chain_has(&none, &t.tenant));
     assert_false(quota_is_set(&t.ns));
     assert_true(admit(&t, 0, 1000000, 1000000000, 0));
     assert_null(t.w[0].used);
-    assert_null(quota_lacking(NULL, &t.w[0], 1, 1, 0)); /* a topic without quotas */
-    quota_charge(NULL, &t.w[0], 1, 1, 0);
+    assert_null(quota_lacking(&none, &t.w[0], 1, 1, 0)); /* a topic without quotas */
+    quota_charge(&none, &t.w[0], 1, 1, 0);
     tree_fini(&t);
 }
 
@@ -91,12 +97,13 @@ static void test_the_narrowest_that_lacks_tokens_is_named_and_none_is_charged(vo
     set(&t.ns, 50, 0, 0);
     assert_true(admit(&t, 0, 1, 1, 0));
     end_turns(&t, 0);
-    assert_ptr_equal(quota_lacking(&t.ns, &t.w[1], 1, 1, 0), &t.tenant);
+    assert_ptr_equal(quota_lacking(&t.chain, &t.w[1], 1, 1, 0), &t.tenant);
     /* At once, not only at the turn's end: the home is asked next. */
     assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 49);
     set(&t.ns, 0, 0, 0);
     set(&t.ns, 1, 0, 0);
-    assert_null(quota_lacking(&t.tenant, &t.w[1], 1, 1, MONO_S)); /* time has brought some */
+    assert_null(quota_lacking(&t.chain, &t.w[1], 1, 1, MONO_S)); /* time has brought some */
+    end_turns(&t, MONO_S);
     tree_fini(&t);
 }
 
@@ -107,7 +114,7 @@ static void test_a_binding_quota_gives_workers_nothing(void **state)
     tree_init(&t);
     set(&t.broker, 100, 0, 0);
     tg_shared_limit_set_binding(&t.broker.limit, true);
-    assert_ptr_equal(quota_lacking(&t.ns, &t.w[0], 1, 1, 0), &t.broker);
+    assert_ptr_equal(quota_lacking(&t.chain, &t.w[0], 1, 1, 0), &t.broker);
     tg_shared_limit_set_binding(&t.broker.limit, false);
     assert_true(admit(&t, 0, 1, 1, 0));
     end_turns(&t, 0);
@@ -148,18 +155,18 @@ static void test_a_limit_set_or_removed_between_asking_and_charging(void **state
     (void)state;
     struct tree t;
     tree_init(&t);
-    assert_null(quota_lacking(&t.ns, &t.w[0], 5, 5, 0));
+    assert_null(quota_lacking(&t.chain, &t.w[0], 5, 5, 0));
     set(&t.ns, 10, 0, 0);
-    quota_charge(&t.ns, &t.w[0], 5, 5, 0); /* counts as admitted before */
+    quota_charge(&t.chain, &t.w[0], 5, 5, 0); /* counts as admitted before */
     end_turns(&t, 0);
     assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 10);
     assert_true(admit(&t, 0, 1, 1, 0));
     end_turns(&t, 0);
     assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 9);
 
-    assert_null(quota_lacking(&t.ns, &t.w[0], 5, 5, 0));
+    assert_null(quota_lacking(&t.chain, &t.w[0], 5, 5, 0));
     set(&t.ns, 0, 0, 0);
-    quota_charge(&t.ns, &t.w[0], 5, 5, 0);
+    quota_charge(&t.chain, &t.w[0], 5, 5, 0);
     end_turns(&t, 0);
     set(&t.ns, 10, 0, 0);
     assert_true(admit(&t, 0, 1, 1, 0));
@@ -176,7 +183,7 @@ static void test_rates_are_summed_over_the_workers(void **state)
     set(&t.ns, 1000000, 100000000, 0);
     for (int64_t now_ns = 0; now_ns < 10 * MONO_S; now_ns += 10 * MONO_MS) {
         assert_true(admit(&t, 0, 1, 100, now_ns));
-        quota_count(&t.ns, &t.w[1], 2, 200, now_ns); /* paid for by credit */
+        quota_count(&t.chain, &t.w[1], 2, 200, now_ns); /* paid for by credit */
         end_turns(&t, now_ns);
     }
     struct quota_rates r = quota_rates(&t.ns, 10 * MONO_S);

@@ -14,6 +14,7 @@
 struct bench {
     struct claim claim; /* first */
     struct quota broker, ns;
+    struct quota_chain chain;
     struct quota_worker w;
     struct claim_letter *posted[4]; /* at the home or on its way there, the oldest first */
     int count, released;
@@ -37,10 +38,12 @@ static void bench_init(struct bench *b)
 {
     struct tg_limit_spec spec = {.msgs.rate = 100};
     memset(b, 0, sizeof *b);
-    quota_init(&b->broker, SCOPE_BROKER, "broker", NULL, 1, 1);
-    quota_init(&b->ns, SCOPE_NAMESPACE, "t/n", &b->broker, 1, 1);
+    quota_init(&b->broker, SCOPE_BROKER, "broker", 1, 1);
+    quota_init(&b->ns, SCOPE_NAMESPACE, "t/n", 1, 1);
+    quota_chain_add_around(&b->chain, &b->ns);
+    quota_chain_add_around(&b->chain, &b->broker);
     quota_set_limit(&b->broker, &spec, LIMIT_FROM_BROKER, 10, 0);
-    claim_init(&b->claim, &ops, &b->ns, 1);
+    claim_init(&b->claim, &ops, &b->chain, 1);
 }
 
 static void bench_fini(struct bench *b)
@@ -78,13 +81,13 @@ static bool answer(struct bench *b, uint64_t msgs, bool once)
 
 static bool may_send(struct bench *b, uint64_t msgs)
 {
-    return !claim_lacking(&b->claim, &b->ns, &b->w, msgs, 100 * msgs, 0);
+    return !claim_lacking(&b->claim, &b->chain, &b->w, msgs, 100 * msgs, 0);
 }
 
 static void send_frame(struct bench *b, uint64_t msgs)
 {
     assert_true(may_send(b, msgs));
-    claim_charge(&b->claim, &b->ns, &b->w, msgs, 100 * msgs, 0);
+    claim_charge(&b->claim, &b->chain, &b->w, msgs, 100 * msgs, 0);
 }
 
 /* So that only credit can admit anything. */
@@ -99,8 +102,8 @@ static void test_before_it_asks_leases_are_used(void **state)
     struct bench b;
     bench_init(&b);
     send_frame(&b, 1);
-    assert_null(claim_lacking(NULL, &b.ns, &b.w, 1, 100, 0)); /* a topic without a claim, too */
-    claim_charge(NULL, &b.ns, &b.w, 1, 100, 0);
+    assert_null(claim_lacking(NULL, &b.chain, &b.w, 1, 100, 0)); /* a topic without a claim, too */
+    claim_charge(NULL, &b.chain, &b.w, 1, 100, 0);
     quota_leases_return(&b.w, 0);
     assert_int_equal(tg_shared_limit_balance_msgs(&b.broker.limit, 0), 8);
     assert_int_equal(b.count, 0);
@@ -118,7 +121,7 @@ static void test_while_asked_nothing_passes_and_the_binding_quota_is_known(void 
     ask(&b, 1, 7); /* once is enough */
     assert_int_equal(b.count, 1);
     assert_int_equal(b.claim.demand.msgs, 5);
-    assert_ptr_equal(claim_lacking(&b.claim, &b.ns, &b.w, 1, 100, 0), &b.broker);
+    assert_ptr_equal(claim_lacking(&b.claim, &b.chain, &b.w, 1, 100, 0), &b.broker);
     atomic_store(&b.claim.waits_at, &b.ns); /* the home says where it stands */
     assert_ptr_equal(claim_binding(&b.claim), &b.ns);
     answer(&b, 0, false);

@@ -21,7 +21,7 @@ enum { WORKERS = 3, TOPICS = 6, FRAMES_A_TURN = 64 };
 struct topic {
     struct claim claim; /* first */
     struct world *world;
-    struct quota *chain;
+    struct quota_chain chain;
     int worker;
     bool asked_to_stop, closed;
     uint64_t sent;
@@ -94,12 +94,12 @@ static void run_topic(struct topic *t, struct quota_worker *w, int64_t now_ns)
 {
     struct claim_amount one = {1, 100}, many = {200, 20000};
     for (int i = 0; i < FRAMES_A_TURN; i++) {
-        struct quota *lacking = claim_lacking(&t->claim, t->chain, w, 1, 100, now_ns);
+        struct quota *lacking = claim_lacking(&t->claim, &t->chain, w, 1, 100, now_ns);
         if (lacking) {
             claim_ask(&t->claim, lacking, one, many);
             return;
         }
-        claim_charge(&t->claim, t->chain, w, 1, 100, now_ns);
+        claim_charge(&t->claim, &t->chain, w, 1, 100, now_ns);
         t->sent++;
     }
     if (t->sent % 7 == 0)
@@ -168,17 +168,18 @@ static void world_init(struct world *w)
 {
     memset(w, 0, sizeof *w);
     home_init(&w->home, &home_ops, w);
-    quota_init(&w->broker, SCOPE_BROKER, "broker", NULL, 1, WORKERS);
+    quota_init(&w->broker, SCOPE_BROKER, "broker", 1, WORKERS);
     for (int i = 0; i < 2; i++)
-        quota_init(&w->ns[i], SCOPE_NAMESPACE, "t/n", &w->broker, 1, WORKERS);
+        quota_init(&w->ns[i], SCOPE_NAMESPACE, "t/n", 1, WORKERS);
     for (int i = 0; i < 3; i++)
         w->timer_ns[i] = MONO_NEVER;
     for (int i = 0; i < TOPICS; i++) {
         struct topic *t = &w->topic[i];
         t->world = w;
         t->worker = i % WORKERS;
-        t->chain = &w->ns[i % 2];
-        claim_init(&t->claim, &claim_ops, t->chain, 1);
+        quota_chain_add_around(&t->chain, &w->ns[i % 2]);
+        quota_chain_add_around(&t->chain, &w->broker);
+        claim_init(&t->claim, &claim_ops, &t->chain, 1);
     }
     pthread_mutex_init(&w->to_home.lock, NULL);
     for (int i = 0; i < WORKERS; i++)

@@ -62,14 +62,19 @@ static void bench_init(struct bench *b)
     bench_of = b;
     b->now_ns = MONO_S;
     home_init(&b->home, &home_ops, b);
-    quota_init(&b->quota[BROKER], SCOPE_BROKER, "broker", NULL, 1, 1);
-    quota_init(&b->quota[TENANT], SCOPE_TENANT, "t", &b->quota[BROKER], 1, 1);
+    quota_init(&b->quota[BROKER], SCOPE_BROKER, "broker", 1, 1);
+    quota_init(&b->quota[TENANT], SCOPE_TENANT, "t", 1, 1);
     for (int i = NS0; i <= NS1; i++)
-        quota_init(&b->quota[i], SCOPE_NAMESPACE, "t/n", &b->quota[TENANT], 1, 1);
+        quota_init(&b->quota[i], SCOPE_NAMESPACE, "t/n", 1, 1);
     for (int i = 0; i < QUOTAS; i++)
         b->timer_ns[i] = MONO_NEVER;
-    for (int i = 0; i < CLAIMS; i++)
-        claim_init(&b->claim[i], &claim_ops, &b->quota[NS0 + i / 2], 1);
+    for (int i = 0; i < CLAIMS; i++) {
+        struct quota_chain chain = {0};
+        quota_chain_add_around(&chain, &b->quota[NS0 + i / 2]);
+        quota_chain_add_around(&chain, &b->quota[TENANT]);
+        quota_chain_add_around(&chain, &b->quota[BROKER]);
+        claim_init(&b->claim[i], &claim_ops, &chain, 1);
+    }
 }
 
 static void set_limit(struct bench *b, int q, int64_t msgs, int64_t bytes)
@@ -311,10 +316,14 @@ static void test_a_lease_given_back_later_is_found(void **state)
 {
     (void)state;
     struct bench b;
+    struct quota_chain chain = {0};
     struct quota_worker w = {.index = 0};
     bench_init(&b);
+    quota_chain_add_around(&chain, &b.quota[NS0]);
+    quota_chain_add_around(&chain, &b.quota[TENANT]);
+    quota_chain_add_around(&chain, &b.quota[BROKER]);
     set_limit(&b, BROKER, 10, 0); /* one is there */
-    assert_null(quota_lacking(&b.quota[NS0], &w, 2, 20, b.now_ns));
+    assert_null(quota_lacking(&chain, &w, 2, 20, b.now_ns));
     ask(&b, 2, 1, 1);
     assert_int_equal(b.count, 0);
     quota_leases_return(&w, b.now_ns + MONO_MS);

@@ -1,0 +1,53 @@
+/* chain.c - see chain.h.
+ *
+ * A group that is hung on a namespace and on its tenant counts once, as the tenant's: in its queue
+ * the tenant is the child then. Groups come after the places that they are hung on and before the
+ * broker, in the order of enum scope_kind. */
+#include "broker/chain.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "broker/group.h"
+#include "broker/quotas.h"
+#include "broker/registry.h"
+
+static void add(struct chain *c, struct broker_quota *q, int below)
+{
+    quota_chain_add(&c->quotas, &q->quota, below);
+    q->chains++;
+}
+
+struct chain *chain_new(const struct ns *n, const struct partitioned *p)
+{
+    const struct tenant *t = n->tenant;
+    struct chain *c = xcalloc(1, sizeof *c);
+    int last = QUOTA_TOPIC;
+
+    c->holders = 1;
+    if (p)
+        add(c, p->quota, last++);
+    add(c, n->quota, last++);
+    add(c, t->quota, last++);
+    if (n->group && n->group != t->group)
+        add(c, n->group->quota, last - 1);
+    if (t->group)
+        add(c, t->group->quota, last);
+    add(c, n->quota->of->broker, last);
+    return c;
+}
+
+struct chain *chain_hold(struct chain *c)
+{
+    c->holders++;
+    return c;
+}
+
+void chain_drop(struct chain *c)
+{
+    if (!c || --c->holders > 0)
+        return;
+    for (uint32_t i = 0; i < c->quotas.count; i++)
+        broker_quota_left_chain(broker_quota_of(c->quotas.quota[i]));
+    free(c);
+}
