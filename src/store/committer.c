@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -20,7 +22,10 @@
 /* A larger group would make its first appenders wait for the last: a few ms of a disk's time. */
 #define GROUP_BYTES_MOST (4u << 20)
 #define FULL_RETRY_NS    (100 * MONO_MS)
-#define FIRST_TRIMS      64
+/* The least time between two groups that are not synced, when the first is small. */
+#define GROUP_PACE_NS     (MONO_MS / 10)
+#define GROUP_SMALL_BYTES (64u << 10)
+#define FIRST_TRIMS       64
 
 struct group {
     struct batch *batches, **tail;
@@ -148,12 +153,36 @@ static void wait_for_work(struct log_store *log)
     log->committer_waits = false;
 }
 
+/* A group costs two changes of threads, whatever is in it, and where nothing is synced these are
+ * most of what a small one costs. So when small ones follow each other closely, the next waits a
+ * little for more to go into it. Who submits now and then waits for nothing. */
+static void pace_groups(const struct log_store *log)
+{
+    int64_t left_ns = log->took_ns + GROUP_PACE_NS - mono_now_ns();
+    if (!log->is_paced || left_ns <= 0)
+        return;
+    struct timespec ts = {.tv_nsec = left_ns};
+    nanosleep(&ts, NULL);
+}
+
+static void look_at_pace(struct log_store *log, bool had_work)
+{
+    int64_t now_ns = mono_now_ns();
+    bool close = now_ns - log->took_ns < GROUP_PACE_NS / 2;
+    log->is_paced = log->durability == LS_OS && log->group_bytes < GROUP_SMALL_BYTES &&
+                    (log->is_paced ? had_work : close);
+    log->took_ns = now_ns;
+}
+
 /* Waits for something to do; false: close was called and nothing is left. */
 static bool take_work(struct log_store *log)
 {
     struct batch_queue taken;
+    pace_groups(log);
     pthread_mutex_lock(&log->lock);
+    bool had_work = has_work(log);
     wait_for_work(log);
+    look_at_pace(log, had_work);
     bool more = has_work(log);
     take_queue(log, &taken);
     pthread_mutex_unlock(&log->lock);
@@ -624,6 +653,7 @@ static enum tg_err commit_some(struct log_store *log)
         ungather(log, &g);
         return e;
     }
+    log->group_bytes = g.bytes;
     publish(log, &g);
     log_set_state(log, LS_OK, NULL);
     give_back(log, g.batches, false);
@@ -705,6 +735,7 @@ static void mark_clean(struct log_store *log)
 void *committer_main(void *store)
 {
     struct log_store *log = store;
+    (void)prctl(PR_SET_TIMERSLACK, 1UL); /* of this thread: or a pause takes half as long again */
     while (take_work(log)) {
         commit_pending(log);
         if (!failed(log))

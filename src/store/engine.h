@@ -102,6 +102,9 @@ struct log_store {
     struct batch *copy;         /* likewise, of the copier; NULL: none */
     struct segment *open;       /* the committer's; NULL until there is a spare to begin */
     uint64_t synced;            /* of the open segment: durable up to here */
+    int64_t took_ns;            /* likewise: when it last had something to do */
+    bool is_paced;              /* likewise: groups follow each other closely */
+    uint64_t group_bytes;       /* likewise: of the last group */
 
     pthread_mutex_t reg_lock;
     struct registry reg;
