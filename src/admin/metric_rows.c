@@ -89,7 +89,8 @@ static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_n
     r->out_messages += (double)tg_meter_total(&t->msgs_out);
     r->out_bytes += (double)tg_meter_total(&t->bytes_out);
     r->storage += (double)t->storage_bytes;
-    r->rate_limit_hits += (double)t->rate_limit_hits;
+    for (int limiter = 0; limiter <= REASON_BROKER; limiter++)
+        r->rate_limit_hits[limiter] += (double)t->rate_limit_hits[limiter];
     r->throttlings += (double)t->throttled_times;
     r->forgotten += (double)t->forgotten;
     r->holds += (double)t->holds;

@@ -17,7 +17,8 @@ struct metric_row {
     double topics, producers, consumers, subscriptions;
     double rate_in, rate_out, throughput_in, throughput_out;
     double in_messages, in_bytes, out_messages, out_bytes;
-    double storage, backlog, rate_limit_hits;
+    double storage, backlog;
+    double rate_limit_hits[REASON_BROKER + 1]; /* by limiter */
     double throttled_producers, parked_messages, parked_bytes, throttlings;
     double forgotten, holds, discarded_messages, discarded_bytes;
     double throttled_s[REASON_COUNT + 1]; /* by reason; the last is never shown */

@@ -129,6 +129,8 @@ void brokers_topic_stats(struct call *c);
 
 void clients_list(struct call *c);
 
+void events_get(struct call *c);
+
 void blocks_list(struct call *c);
 void blocks_get(struct call *c);
 void blocks_add(struct call *c);

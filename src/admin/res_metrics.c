@@ -40,8 +40,6 @@ static const struct family families[] = {
     {"pulsar_out_bytes_total", "counter", "Bytes delivered.", FIELD(out_bytes)},
     {"pulsar_storage_size", "gauge", "Bytes stored since the start.", FIELD(storage)},
     {"pulsar_msg_backlog", "gauge", "Messages not yet acknowledged.", FIELD(backlog)},
-    {"pulsar_publish_rate_limit_times", "counter", "Frames that found a publish limit used up.",
-     FIELD(rate_limit_hits)},
     {"tidegate_throttlings_total", "counter", "Times that a producer began to be throttled.",
      FIELD(throttlings)},
     {"tidegate_throttled_producers", "gauge", "Producers that wait now.",
@@ -70,6 +68,22 @@ static size_t labels_of(const struct broker *b, const struct metric_row *r,
     return r->is_topic ? 3 : 2;
 }
 
+/* PIP-385 asks for the limiter. Zeros are shown for the topic's own only. */
+static void put_hits(struct broker *b, struct bytes *out, const struct metric_rows *rows)
+{
+    static const char name[] = "pulsar_publish_rate_limit_times";
+    metric_family(out, name, "untyped", "Frames that found a publish limit used up, by limiter.");
+    for (const struct metric_row *r = rows->row; r != NULL; r = r->hh.next)
+        for (int limiter = 0; limiter <= REASON_BROKER; limiter++) {
+            struct metric_label l[4];
+            size_t n = labels_of(b, r, l);
+            if (r->rate_limit_hits[limiter] == 0 && limiter != REASON_TOPIC)
+                continue;
+            l[n++] = (struct metric_label){"limiter", reason_name((enum throttle_reason)limiter)};
+            metric_sample(out, name, l, n, r->rate_limit_hits[limiter]);
+        }
+}
+
 static void put_rows(struct broker *b, struct bytes *out, const struct metric_rows *rows)
 {
     struct metric_label l[4];
@@ -82,6 +96,7 @@ static void put_rows(struct broker *b, struct bytes *out, const struct metric_ro
             metric_sample(out, families[f].name, l, n, value);
         }
     }
+    put_hits(b, out, rows);
     static const char seconds[] = "tidegate_throttled_seconds_total";
     metric_family(out, seconds, "counter",
                   "Seconds that producers were throttled, summed, by reason.");

@@ -98,6 +98,8 @@ const struct route routes[] = {
     {GET_SURVEY, "/admin/v2/clients", clients_list,
      "connections with address, producers, consumers, rates"},
 
+    {GET, "/admin/v2/events", events_get, "what happened (?since=, ?limit=)"},
+
     {GET, BLOCKS, blocks_list, "who is blocked"},
     {POST, BLOCKS, blocks_add, "block a producer, topic, namespace, tenant, address or role"},
     {GET, BLOCKS "/{number}", blocks_get, "a block"},

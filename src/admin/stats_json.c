@@ -331,6 +331,14 @@ static void put_topic_unused(json_t *j)
                                   "lastCompactionDurationTimeInMills", 0));
 }
 
+static int64_t hits_of(const struct topic *t)
+{
+    uint64_t sum = 0;
+    for (int r = 0; r <= REASON_BROKER; r++)
+        sum += t->rate_limit_hits[r];
+    return (int64_t)sum;
+}
+
 static void put_lists(json_t *j, struct topic *t, const struct stats_options *o, int64_t now_ns)
 {
     json_t *publishers = json_array(), *subscriptions = json_object();
@@ -355,7 +363,7 @@ json_t *stats_of_topic(struct topic *t, const struct stats_options *o)
     json_t *j = json_object();
     put_topic_rates(j, t, now_ns);
     put_int(j, "storageSize", (int64_t)t->storage_bytes);
-    put_int(j, "publishRateLimitedTimes", (int64_t)t->rate_limit_hits);
+    put_int(j, "publishRateLimitedTimes", hits_of(t));
     put_lists(j, t, o, now_ns);
     put_topic_unused(j);
     put_wall_ms(j, "topicCreationTimeStamp", t->created_wall_ns);

@@ -73,6 +73,12 @@ enum tg_err broker_open(struct broker *b, struct settings *s, char **why)
         e = meta_open(&b->meta, s->data_dir, why);
     if (e)
         return e;
+    e = events_open(b, why);
+    if (e) {
+        meta_close(b->meta);
+        b->meta = NULL;
+        return e;
+    }
     struct log_config log = {
         .dir = s->data_dir,
         .durability = s->durability_sync ? LS_SYNC : LS_OS,
@@ -186,6 +192,7 @@ static void on_instance(void *ctx, enum tg_err e, int64_t version, const char *v
         text[len] = '\0';
     }
     b->instance = strtoull(text, NULL, 10) + 1;
+    events_number_from(b->events, b->instance);
     b->next_ledger = b->instance << LEDGERS_PER_INSTANCE_BITS;
     int n = snprintf(text, sizeof text, "%llu", (unsigned long long)b->instance);
     ms_put(b->shard[0].meta, INSTANCE_KEY, text, (size_t)n, MS_ANY, on_instance_written, run);
@@ -340,6 +347,7 @@ void broker_close(struct broker *b)
     for (int i = 0; i < b->shards; i++)
         close_shard(&b->shard[i]);
     registry_free(b->registry);
+    events_close(b->events);
     quotas_free(b->quotas);
     for (int i = 0; i < b->shards; i++) {
         struct shard *s = &b->shard[i];

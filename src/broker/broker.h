@@ -8,6 +8,7 @@
 
 #include "base/budget.h"
 #include "base/log.h"
+#include "broker/events.h"
 #include "broker/letter.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
@@ -58,9 +59,11 @@ struct shard {
         *wanting_memory;      /* producers whose socket rests until parked frames have gone */
     struct producer *blocked; /* producers that wait for the store (full disk, in-flight memory) */
     uint64_t next_producer_name;
-    uint64_t in_flight;               /* appended by any producer, not yet durable */
-    int64_t wall_ns, wall_of_ns;      /* the wall clock, read once per turn: shard_wall_ns */
-    uint64_t publish_throttled_total; /* throttlings begun, for metrics */
+    uint64_t in_flight;                     /* appended by any producer, not yet durable */
+    int64_t wall_ns, wall_of_ns;            /* the wall clock, read once per turn: shard_wall_ns */
+    uint64_t publish_throttled_total;       /* throttlings begun, for metrics */
+    struct log_gate event_gate;             /* events.c */
+    int64_t buffer_event_ns[EVENT_BUFFERS]; /* the next may not come before */
     struct log_gate throttle_log, refused_log; /* of all producers, of all connections */
     _Atomic int64_t placed_connections; /* by the listener: those here and on their way here */
 };
@@ -74,6 +77,7 @@ struct broker {
     int shards;
     struct registry *registry; /* on shard[0] */
     struct quotas *quotas;     /* on shard[0] */
+    struct events *events;     /* on shard[0], but for event_post */
     struct listener *listener;
     int broker_port;    /* the real one */
     char *service_url;  /* pulsar://host:port as LOOKUP answers it */

@@ -270,6 +270,7 @@ void fronts_watch_memory(struct shard *s)
     if (timer_is_armed(&s->stalled_timer) ||
         (!budget_is_over(b, BUDGET_OUTBOUND) && !budget_is_over(b, BUDGET_RECEIVE)))
         return;
+    event_buffer_full(s, budget_is_over(b, BUDGET_OUTBOUND) ? BUFFER_OUTBOUND : BUFFER_RECEIVE);
     timer_init(&s->stalled_timer, close_stalled);
     timer_arm(s->worker, &s->stalled_timer, shard_now_ns(s) + MONO_S);
 }

@@ -13,6 +13,7 @@
 #include "base/mono.h"
 #include "broker/broker.h"
 #include "broker/chain.h"
+#include "broker/registry_priv.h"
 #include "broker/topic.h"
 
 struct writing {
@@ -142,6 +143,7 @@ void place_apply_policies(struct place *p)
 }
 
 struct rate_change {
+    char *by;
     struct rate_policy policy;
     uint64_t number;
     struct place *place; /* stays: its deletion is asked for after this, on the same port */
@@ -154,12 +156,15 @@ static void on_rate_saved(void *ctx, enum tg_err e)
     struct rate_change *c = ctx;
     struct place *p = c->place;
     if (!e) {
+        registry_limit_changed(p->shard->broker->registry, c->by, "topic", p->name.full,
+                               "publishRate", &p->publish_rate, &c->policy);
         p->publish_rate = c->policy;
         place_apply_policies(p);
     } else if (p->row_rate_changes == c->number) {
         p->row_rate = p->publish_rate;
     }
     c->done(c->ctx, e ? NULL : p, e);
+    free(c->by);
     free(c);
 }
 
@@ -169,6 +174,8 @@ void place_set_publish_rate(struct place *p, const struct rate_policy *rate, pla
     struct rate_change *c = xcalloc(1, sizeof *c);
     if (rate)
         c->policy = *rate;
+    const char *by = registry_author(p->shard->broker->registry);
+    c->by = by ? xstrdup(by) : NULL;
     c->number = ++p->row_rate_changes;
     c->place = p;
     c->done = done;

@@ -48,7 +48,11 @@ struct producer {
     enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
     enum throttle_reason last_reason;    /* of this or the last throttling */
     int64_t counted_from_ns;             /* what is before it is in topic->throttled_ns */
-    struct log_gate log_gate;            /* begin/end lines */
+    struct waits *waits_at;              /* throttle_counts.c: where it is counted as waiting */
+    int64_t waits_from_ns;
+    uint64_t delayed_msgs, delayed_bytes; /* not yet told there */
+    int64_t delayed_told_ns;
+    struct log_gate log_gate; /* begin/end lines */
 
     uint64_t in_flight;  /* appended, not yet durable */
     uint64_t blocked_by; /* the block that holds for it (blocking.h); 0: none */

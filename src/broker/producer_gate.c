@@ -1,11 +1,11 @@
 /* producer_gate.c - a producer's gate (throttle/gate.h): the facts that it moves by, and what
  * follows from each move: its connection's socket rests, its client is held, the log says so.
  *
- * Invariant: p->pausing <=> the gate's step is PAUSE; throttled time is counted under one reason at
- * a time, exactly while the gate is not OPEN. */
+ * Invariant: p->pausing <=> the gate's step is PAUSE. */
 #include <utlist.h>
 
 #include "broker/producer_hold.h"
+#include "broker/throttle_counts.h"
 #include "broker/throttle_log.h"
 
 static bool budget_is_used_up(const struct shard *s)
@@ -21,8 +21,10 @@ static void pause_socket(struct producer *p)
     p->pausing = true;
     conn_pause_for_producer(p->conn);
     p->wants_memory = budget_is_used_up(s);
-    if (p->wants_memory)
-        DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
+    if (!p->wants_memory)
+        return;
+    DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
+    event_buffer_full(s, BUFFER_PARKED);
 }
 
 static void resume_socket(struct producer *p)
@@ -72,23 +74,6 @@ static void act(struct producer *p, enum gate_action a, int64_t now_ns)
     }
 }
 
-/* Throttled time is counted under the reason that was there while it passed; at HOLD, without one,
- * under the last. */
-static void count_throttled(struct producer *p, int64_t now_ns)
-{
-    enum throttle_reason r = gate_reason(&p->gate);
-    if (r != REASON_COUNT)
-        p->last_reason = r;
-    else if (p->gate.step != GATE_OPEN)
-        r = p->last_reason;
-    if (r == p->counted_reason)
-        return;
-    if (p->counted_reason != REASON_COUNT)
-        p->topic->throttled_ns[p->counted_reason] += now_ns - p->counted_from_ns;
-    p->counted_reason = r;
-    p->counted_from_ns = now_ns;
-}
-
 void producer_advance(struct producer *p, int64_t now_ns)
 {
     enum gate_action a;
@@ -102,7 +87,9 @@ void producer_advance(struct producer *p, int64_t now_ns)
         };
         f.may_hold = f.parking_full && producer_may_be_held(p);
         a = gate_advance(&p->gate, f, now_ns);
-        count_throttled(p, now_ns);
+        throttle_count(p, now_ns);
+        if (a != GATE_NOTHING)
+            throttle_count_step(p);
         act(p, a, now_ns);
     } while (a != GATE_NOTHING);
 }

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/throttle_counts.h"
 #include "throttle/hold_client.h"
 
 enum { KEPT_FIRST = 64 };
@@ -136,12 +137,10 @@ void producer_hold_registered(struct producer *p, uint64_t request_id, uint64_t 
 
 static void note_discarded(struct producer_hold *h, const struct publish *m)
 {
-    struct topic *t = h->producer->topic;
     uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
     h->discarded_messages += m->messages;
     h->discarded_bytes += bytes;
-    t->discarded_msgs += m->messages;
-    t->discarded_bytes += bytes;
+    throttle_count_discarded(h->producer, m->messages, bytes);
 }
 
 /* Its client takes ready = false for success. What is parked it will send again. */

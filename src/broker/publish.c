@@ -23,6 +23,7 @@
 #include "broker/producer_hold.h"
 #include "broker/quotas.h"
 #include "broker/subscription.h"
+#include "broker/throttle_counts.h"
 
 enum {
     RING_MIN = 16,
@@ -168,8 +169,8 @@ static void stand_in_line(struct producer *p, struct quota *lacking, int64_t now
 
 static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
 {
-    p->topic->rate_limit_hits++;
     stand_in_line(p, lacking, now_ns);
+    throttle_count_hit(p);
 }
 
 /* It stands there still, for something else. */
@@ -194,7 +195,9 @@ static void stop_waiting(struct producer *p)
 static void wait_for_store(struct producer *p)
 {
     struct shard *s = p->topic->shard;
-    gate_set(&p->gate, s->store_state == LS_OK ? REASON_PUBLISH_BUFFER : REASON_STORAGE_FULL);
+    bool full = s->store_state != LS_OK;
+    gate_set(&p->gate, full ? REASON_STORAGE_FULL : REASON_PUBLISH_BUFFER);
+    event_buffer_full(s, full ? BUFFER_STORAGE : BUFFER_PUBLISH);
     parking_allow(&p->parking, UINT64_MAX, STORE_PARK_BYTES);
     if (!p->is_blocked)
         DL_APPEND2(s->blocked, p, blocked_prev, blocked_next);
@@ -288,6 +291,7 @@ static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns
     p->topic->parked_msgs -= m.messages;
     p->topic->parked_bytes -= m.len - PUBLISH_SIZE_FIELD;
     parking_drop_head(&p->parking);
+    throttle_count_delayed(p, m.messages, m.len - PUBLISH_SIZE_FIELD, now_ns);
     return TG_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "broker/quotas.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "base/alloc.h"
 #include "base/mono.h"
@@ -86,6 +87,7 @@ struct quotas *quotas_new(struct shard *control)
 {
     struct quotas *q = xcalloc(1, sizeof *q);
     q->control = control;
+    quota_watch_init(&q->watch);
     home_init(&q->home, &home_ops, q);
     q->broker = broker_quota_new(q, SCOPE_BROKER, "broker");
     return q;
@@ -107,6 +109,7 @@ struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, c
     quota_init(&q->quota, kind, q->name, 1, (uint32_t)of->control->broker->shards);
     timer_init(&q->timer, fired);
     q->of = of;
+    DL_APPEND2(of->all, q, all_prev, all_next);
     return q;
 }
 
@@ -119,6 +122,8 @@ static void free_if_unused(struct broker_quota *q)
     else
         home_forget(&q->quota);
     timer_disarm(q->of->control->worker, &q->timer);
+    quota_watch_update(q, false);
+    DL_DELETE2(q->of->all, q, all_prev, all_next);
     quota_fini(&q->quota);
     free(q->name);
     free(q);
@@ -147,6 +152,7 @@ void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
     atomic_store_explicit(&q->rate_msgs, spec->msgs.rate, memory_order_relaxed);
     atomic_store_explicit(&q->rate_bytes, spec->bytes.rate, memory_order_relaxed);
     atomic_store_explicit(&q->period_ns, period_ns, memory_order_relaxed);
+    quota_watch_update(q, tg_limit_spec_is_set(spec));
     (void)home_set_limit(&q->quota, spec, source, percent, shard_now_ns(control));
 }
 

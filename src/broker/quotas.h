@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "broker/letter.h"
+#include "broker/quota_watch.h"
 #include "net/worker.h"
 #include "quota/quota.h"
 #include "throttle/claim.h"
@@ -27,13 +28,19 @@ struct broker_quota {
     /* For workers, to tell what they may park: approximate. */
     _Atomic int64_t rate_msgs, rate_bytes, period_ns; /* 0: not limited */
     _Atomic uint32_t waiting;                         /* topics that wait for it */
+    struct broker_quota *all_prev, *all_next;         /* quotas->all */
+    struct broker_quota *watch_prev, *watch_next;     /* quota_watch.c */
+    bool is_watched;
+    enum quota_usage usage; /* as last seen */
 };
 
 struct quotas {
     struct home home;
     struct shard *control;
     struct broker_quota *broker; /* the widest: in every chain */
-    bool ended;                  /* the workers have: who still waits is not waited for */
+    struct broker_quota *all;    /* list */
+    struct quota_watch watch;
+    bool ended; /* the workers have: who still waits is not waited for */
 };
 
 struct quotas *quotas_new(struct shard *control);

@@ -51,6 +51,11 @@ void registry_set_author(struct registry *r, const char *who)
     r->author = who != NULL ? xstrdup(who) : NULL;
 }
 
+const char *registry_author(const struct registry *r)
+{
+    return r->author;
+}
+
 static void arm_pump(struct registry *r)
 {
     if (r->current == NULL && r->head != NULL)

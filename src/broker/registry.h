@@ -119,6 +119,7 @@ void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
 /* Who asks for the changes that are submitted from now on: an administrator's address. NULL: the
  * broker itself. */
 void registry_set_author(struct registry *r, const char *who);
+const char *registry_author(const struct registry *r);
 
 /* ---- blocks (block.h) ---- */
 

@@ -99,6 +99,7 @@ static void on_added(struct change *c, enum tg_err e)
              block_kind_name(b->kind), b->name, b->by != NULL ? b->by : "-",
              b->disconnect ? ", and disconnected" : "", b->note != NULL ? ": " : "",
              b->note != NULL ? b->note : "");
+    event_post(r->shard, EVENT_BLOCKED, block_to_json(b));
     put_in_force(r, in_force, c, b->disconnect);
 }
 
@@ -141,6 +142,10 @@ static void on_removed(struct change *c, enum tg_err e)
     }
     log_info("block %llu: %s %s goes on: %s", (unsigned long long)b->id, block_kind_name(b->kind),
              b->name, c->by != NULL ? c->by : "the block has ended");
+    json_t *facts = block_to_json(b);
+    json_object_set_new(facts, "by", c->by != NULL ? json_string(c->by) : json_null());
+    json_object_set_new(facts, "why", json_string(c->by != NULL ? "removed" : "its end has come"));
+    event_post(r->shard, EVENT_UNBLOCKED, facts);
     drop(r, b);
     put_in_force(r, in_force, c, false);
 }

@@ -82,6 +82,10 @@ static void dynamic_stored(struct change *c, enum tg_err e)
     }
     struct settings before = r->settings;
     const char *value = json_string_value(json_object_get(c->doc, "value"));
+    const json_t *was = json_object_get(r->dynamic, c->name);
+    event_post(r->shard, EVENT_LIMIT_CHANGED,
+               json_pack("{s:s?,s:s,s:s,s:s?,s:s?}", "by", c->by, "kind", "setting", "name",
+                         c->name, "from", json_string_value(was), "to", value));
     take(r, c->name, value);
     log_info("setting %s: %s", c->name, value != NULL ? value : "as in broker.conf");
     broker_apply_quota(r);

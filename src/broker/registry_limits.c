@@ -13,6 +13,21 @@
 
 enum { APPLIED_PER_TURN = 500 }; /* topics: some 100 us */
 
+/* ---- who changed what ---- */
+
+void registry_limit_changed(struct registry *r, const char *by, const char *kind, const char *name,
+                            const char *policy, const struct rate_policy *from,
+                            const struct rate_policy *to)
+{
+    if (from->present == to->present && tg_limit_spec_equal(&from->spec, &to->spec))
+        return;
+    event_post(r->shard, EVENT_LIMIT_CHANGED,
+               json_pack("{s:s?,s:s,s:s,s:s,s:o,s:o}", "by", by, "kind", kind, "name", name,
+                         "policy", policy, "from",
+                         from->present ? rate_policy_to_json(from) : json_null(), "to",
+                         to->present ? rate_policy_to_json(to) : json_null()));
+}
+
 /* ---- the rounds ---- */
 
 static struct place *next_place(const struct registry *r, const struct place *p)
@@ -59,6 +74,8 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
         return;
     }
     struct ns *n = registry_ns(c->registry, c->name);
+    registry_limit_changed(c->registry, c->by, "namespace", n->name, "publishRate",
+                           &n->publish_rate, &c->policy);
     n->publish_rate = c->policy;
     change_apply_to_all(c, n, NULL);
 }
@@ -127,6 +144,8 @@ static void ns_quota_stored(struct change *c, enum tg_err e)
 {
     struct ns *n = registry_ns(c->registry, c->name);
     if (e == TG_OK) {
+        registry_limit_changed(c->registry, c->by, "namespace", n->name, "publishQuota",
+                               &n->publish_quota, &c->policy);
         n->publish_quota = c->policy;
         ns_apply_quota(n);
     }
@@ -157,6 +176,8 @@ static void tenant_quota_stored(struct change *c, enum tg_err e)
 {
     struct tenant *t = registry_tenant(c->registry, c->name);
     if (e == TG_OK) {
+        registry_limit_changed(c->registry, c->by, "tenant", t->name, "publishQuota",
+                               &t->publish_quota, &c->policy);
         t->publish_quota = c->policy;
         tenant_apply_quota(t);
     }

@@ -389,7 +389,10 @@ static void partitioned_rate_stored(struct change *c, enum tg_err e)
         change_end(c, e);
         return;
     }
-    registry_partitioned(c->registry, c->topic.full)->publish_rate = c->policy;
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    registry_limit_changed(c->registry, c->by, "partitioned topic", p->name, "publishRate",
+                           &p->publish_rate, &c->policy);
+    p->publish_rate = c->policy;
     change_in_steps(c, apply_to_some);
 }
 
@@ -428,6 +431,8 @@ static void partitioned_quota_stored(struct change *c, enum tg_err e)
 {
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
     if (e == TG_OK) {
+        registry_limit_changed(c->registry, c->by, "partitioned topic", p->name, "publishQuota",
+                               &p->publish_quota, &c->policy);
         p->publish_quota = c->policy;
         partitioned_apply_quota(p);
     }

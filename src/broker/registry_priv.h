@@ -97,6 +97,12 @@ void ns_make_chains(struct registry *r, struct ns *n);
 /* At the start: from its row. TG_ECORRUPT: no value that is allowed. */
 TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *row);
 
+/* An event: the policy, or setting, of <kind> <name> is now <to>, by whoever asked for the change
+ * under way. Nothing when both are the same. */
+void registry_limit_changed(struct registry *r, const char *by, const char *kind, const char *name,
+                            const char *policy, const struct rate_policy *from,
+                            const struct rate_policy *to);
+
 /* ---- blocks (registry_blocks.c) ---- */
 
 void registry_blocks_init(struct registry *r);

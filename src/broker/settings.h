@@ -47,6 +47,8 @@ struct settings {
     int64_t cursor_flush_ms;       /* tidegateCursorFlushMs */
     int64_t segment_bytes;         /* tidegateSegmentSizeMB */
     int64_t max_topics;            /* tidegateMaxTopics */
+    int64_t events_kept;           /* tidegateEventsKept */
+    int64_t event_file_bytes;      /* tidegateEventFileMB */
     int64_t max_producers_per_connection, max_consumers_per_connection;
 };
 

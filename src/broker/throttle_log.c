@@ -26,6 +26,31 @@ static bool may_log(struct producer *p, int64_t now_ns, uint32_t *kept_back)
     return false;
 }
 
+/* The limit of the scope that it waits for; unset: none. */
+static struct tg_limit_spec binding_limit(const struct producer *p)
+{
+    if (p->lacking) {
+        struct broker_quota *q = broker_quota_of(p->lacking);
+        return (struct tg_limit_spec){
+            .msgs.rate = atomic_load_explicit(&q->rate_msgs, memory_order_relaxed),
+            .bytes.rate = atomic_load_explicit(&q->rate_bytes, memory_order_relaxed),
+            .period_ns = atomic_load_explicit(&q->period_ns, memory_order_relaxed),
+        };
+    }
+    return p->binding ? p->binding->limit.spec : (struct tg_limit_spec){0};
+}
+
+static json_t *facts_of(const struct producer *p, uint32_t kept_back)
+{
+    const struct topic *t = p->topic;
+    json_t *j =
+        json_pack("{s:s,s:s,s:s,s:s,s:s}", "tenant", t->name.tenant, "namespace", t->name.ns,
+                  "topic", t->name.full, "producer", p->name, "client", p->address);
+    if (kept_back > 0)
+        json_object_set_new(j, "keptBack", json_integer(kept_back));
+    return j;
+}
+
 /* "500 msg/s" / "500 msg/s, 1000000 B/s" / "-" */
 static void put_limit(char *out, size_t cap, const struct tg_limit_spec *s)
 {
@@ -40,19 +65,17 @@ static void put_limit(char *out, size_t cap, const struct tg_limit_spec *s)
         snprintf(out, cap, "-");
 }
 
-static void put_binding_limit(char *out, size_t cap, const struct producer *p)
+static void post_began(const struct producer *p, uint32_t kept_back, int64_t now_ns)
 {
-    if (p->lacking) {
-        struct broker_quota *q = broker_quota_of(p->lacking);
-        struct tg_limit_spec spec = {
-            .msgs.rate = atomic_load_explicit(&q->rate_msgs, memory_order_relaxed),
-            .bytes.rate = atomic_load_explicit(&q->rate_bytes, memory_order_relaxed),
-            .period_ns = atomic_load_explicit(&q->period_ns, memory_order_relaxed),
-        };
-        put_limit(out, cap, &spec);
-    } else if (p->binding) {
-        put_limit(out, cap, &p->binding->limit.spec);
-    }
+    const struct topic *t = p->topic;
+    struct tg_limit_spec limit = binding_limit(p);
+    json_t *j = facts_of(p, kept_back);
+    json_object_update_new(j, json_pack("{s:s,s:s?,s:o,s:f,s:f}", "reason",
+                                        reason_name(gate_reason(&p->gate)), "scope",
+                                        producer_waits_for(p), "limit", limit_spec_json(&limit),
+                                        "msgRateIn", tg_meter_rate(&t->scope.msgs, now_ns),
+                                        "msgThroughputIn", tg_meter_rate(&t->scope.bytes, now_ns)));
+    event_post(t->shard, EVENT_THROTTLING_BEGINS, j);
 }
 
 void throttle_log_began(struct producer *p)
@@ -64,13 +87,15 @@ void throttle_log_began(struct producer *p)
     const struct topic *t = p->topic;
     const char *scope = producer_waits_for(p) ? producer_waits_for(p) : "this broker";
     char limit[64] = "-";
-    put_binding_limit(limit, sizeof limit, p);
+    struct tg_limit_spec spec = binding_limit(p);
+    put_limit(limit, sizeof limit, &spec);
     log_info(
         "throttle: begins: tenant %s topic %s producer %s client %s: %s %s, limit %s, rate now "
         "%.0f msg/s %.0f B/s (%" PRIu32 " lines kept back)",
         t->name.tenant, t->name.full, p->name, p->address, reason_name(gate_reason(&p->gate)),
         scope, limit, tg_meter_rate(&t->scope.msgs, now_ns), tg_meter_rate(&t->scope.bytes, now_ns),
         kept_back);
+    post_began(p, kept_back, now_ns);
 }
 
 void throttle_log_ended(struct producer *p)
@@ -84,4 +109,7 @@ void throttle_log_ended(struct producer *p)
              "(%" PRIu32 " lines kept back)",
              p->topic->name.tenant, p->topic->name.full, p->name, p->address,
              (double)lasted_ns / 1e9, kept_back);
+    json_t *j = facts_of(p, kept_back);
+    json_object_set_new(j, "lastedMs", json_integer(lasted_ns / MONO_MS));
+    event_post(p->topic->shard, EVENT_THROTTLING_ENDS, j);
 }

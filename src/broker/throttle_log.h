@@ -1,5 +1,5 @@
-/* throttle_log.h - one line in the log when a throttling starts and one when it ends, rate limited:
- * tenant, topic, producer, client address, scope, limit, rate seen. */
+/* throttle_log.h - one line in the log, and an event, when a throttling starts and when it ends,
+ * rate limited: tenant, topic, producer, client address, scope, limit, rate seen. */
 #ifndef BROKER_THROTTLE_LOG_H
 #define BROKER_THROTTLE_LOG_H
 

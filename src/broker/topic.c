@@ -301,5 +301,6 @@ void topic_free(struct topic *t)
     message_counts_free(t->counts);
     json_decref(t->properties);
     free(t->ring);
+    scope_fini(&t->scope);
     free(t);
 }

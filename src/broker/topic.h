@@ -84,7 +84,7 @@ struct topic {
     uint64_t holds;           /* of any of them */
     uint64_t discarded_msgs, discarded_bytes; /* sent while held, to be sent again */
     int64_t throttled_ns[REASON_COUNT]; /* summed over its producers, up to their counted_from_ns */
-    uint64_t rate_limit_hits;           /* frames that found a bucket empty */
+    uint64_t rate_limit_hits[REASON_BROKER + 1]; /* frames that found that limiter used up */
 };
 
 /* The topic, if it lives here (any state). */

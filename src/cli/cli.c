@@ -59,6 +59,17 @@ static const struct cli_option dump_options[] = {
     {.name = NULL},
 };
 
+static const struct cli_option events_options[] = {
+    {.name = "follow", .letter = "f", .help = "goes on with those that come"},
+    {.name = "since",
+     .takes = "N",
+     .help = "only those with a higher number",
+     .is_number = true,
+     .min = 0,
+     .max = INT64_MAX},
+    {.name = NULL},
+};
+
 const struct command other_commands[] = {
     {.name = "explain",
      .args = {"topic"},
@@ -66,6 +77,10 @@ const struct command other_commands[] = {
      .path = "/{topic}/explain",
      .run = explain_run,
      .help = "which limits a topic is under, which one binds, who waits"},
+    {.name = "events",
+     .options = events_options,
+     .run = events_run,
+     .help = "throttling, limits changed, blocks, memory used up, quotas at 80 % and 100 %"},
     {.group = "store",
      .name = "dump",
      .options = dump_options,
@@ -88,6 +103,7 @@ static void help_all(FILE *f)
     fprintf(f, "tidegate " TIDEGATE_VERSION ", a message broker for Apache Pulsar clients\n\n"
                "  tidegate standalone [OPTIONS]          run the broker\n"
                "  tidegate explain TOPIC                 which limits a topic is under\n"
+               "  tidegate events [--follow]             what happened\n"
                "  tidegate GROUP COMMAND [ARGUMENTS]     administer a running broker\n"
                "  tidegate --version\n\n"
                "Groups:\n");

@@ -64,6 +64,7 @@ int output_print(const struct call *c, const char *reply);
 /* "tidegate: <group> <name>: ..." on stderr. */
 void complain(const struct call *c, const char *fmt, ...) TG_PRINTF(2, 3);
 
+int events_run(struct call *c);        /* events.c */
 int clients_list_run(struct call *c);  /* cmds_clients.c */
 int block_list_run(struct call *c);    /* cmds_clients.c */
 int block_remove_run(struct call *c);  /* cmds_clients.c */

@@ -28,6 +28,7 @@
 #include "limiter/meter.h"
 #include "limiter/shared_limit.h"
 #include "quota/scope.h"
+#include "quota/waits.h"
 
 enum {
     QUOTA_CHAIN_MAX = 6, /* partitioned topic, namespace, tenant, the groups of these two, broker */
@@ -62,6 +63,7 @@ struct quota {
     _Atomic uint32_t changes; /* of the limit; tokens handed out before the last one are void */
     struct home_queue *queue; /* the home's; NULL until somebody has had to wait */
     struct tg_shared_limit limit;
+    _Alignas(TG_CACHE_LINE) struct waits waits; /* of all workers */
 };
 
 /* Whoever has one of its quotas' claims or leases may be using it: see quota_fini. */

@@ -4,7 +4,10 @@
  * was not limited before starts fresh. The meters run whether or not a limit is set. */
 #include "quota/scope.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/alloc.h"
 
 void scope_init(struct scope *s, enum scope_kind kind, const char *name)
 {
@@ -12,6 +15,19 @@ void scope_init(struct scope *s, enum scope_kind kind, const char *name)
     s->kind = kind;
     s->name = name;
     s->source = LIMIT_UNSET;
+}
+
+void scope_fini(struct scope *s)
+{
+    free(s->waits);
+    s->waits = NULL;
+}
+
+struct waits *scope_waits(struct scope *s)
+{
+    if (s->waits == NULL)
+        s->waits = xcalloc(1, sizeof *s->waits);
+    return s->waits;
 }
 
 bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,

@@ -11,6 +11,7 @@
 
 #include "limiter/limit.h"
 #include "limiter/meter.h"
+#include "quota/waits.h"
 
 /* Narrowest first: the order in which a message is charged and a producer waits. */
 enum scope_kind {
@@ -42,10 +43,14 @@ struct scope {
     struct tg_limit limit;
     enum limit_source source;
     struct tg_meter msgs, bytes; /* admitted */
+    struct waits *waits;         /* NULL until somebody has waited: scope_waits */
     struct waitq *waiters;       /* set by throttle/; NULL where nobody can wait */
 };
 
 void scope_init(struct scope *s, enum scope_kind kind, const char *name);
+void scope_fini(struct scope *s); /* nobody waits */
+/* Made when first asked for. */
+struct waits *scope_waits(struct scope *s);
 /* Sets, changes or (with an unset spec) removes the limit. The caller re-arms the waiters after it
  * (waitq_limit_changed). Returns true when something changed. */
 bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,
