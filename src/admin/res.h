@@ -131,6 +131,13 @@ void clients_list(struct call *c);
 
 void events_get(struct call *c);
 
+void limits_tree(struct call *c);
+void limits_broker(struct call *c);
+void limits_tenant(struct call *c);
+void limits_ns(struct call *c);
+void limits_resource_group(struct call *c);
+void limits_topic(struct call *c);
+
 void blocks_list(struct call *c);
 void blocks_get(struct call *c);
 void blocks_add(struct call *c);

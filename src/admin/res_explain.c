@@ -4,6 +4,7 @@
 
 #include "admin/part.h"
 #include "admin/res.h"
+#include "admin/scope_json.h"
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/chain.h"
@@ -13,38 +14,10 @@
 
 enum { WAITING_SHOWN = 1000 }; /* producers listed; the count is of all */
 
-/* What is not limited has no balance, burst or peak; its rate is null. */
-static void put_dimension(json_t *j, const char *unit, const struct tg_rate_spec *r,
-                          int64_t balance)
+static json_t *scope_with_binding(const struct explain_scope *s, bool binding)
 {
-    const char *const names[] = {"rate", "burst", "peak", "balance"};
-    const int64_t values[] = {r->rate, r->burst, r->peak, balance};
-    for (int i = 0; i < 4; i++) {
-        char *key = xasprintf("%sIn%s", names[i], unit);
-        bool known = r->rate > 0 && (i == 0 || i == 3 || values[i] > 0);
-        json_object_set_new(j, key, known ? json_integer(values[i]) : json_null());
-        free(key);
-    }
-}
-
-static json_t *scope_json(const struct explain_scope *s, bool binding)
-{
-    int64_t period_ns = s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S;
-    json_t *j = json_object();
-    json_object_set_new(j, "kind", json_string(scope_kind_name(s->kind)));
-    json_object_set_new(j, "name", json_string(s->name));
-    json_object_set_new(j, "limited", json_boolean(tg_limit_spec_is_set(&s->spec)));
-    json_object_set_new(j, "source", json_string(limit_source_name(s->source)));
-    put_dimension(j, "Msg", &s->spec.msgs, s->balance_msgs);
-    put_dimension(j, "Byte", &s->spec.bytes, s->balance_bytes);
-    json_object_set_new(j, "periodMs", json_integer(period_ns / MONO_MS));
-    json_object_set_new(j, "msgRateIn", json_real(s->rate_msgs));
-    json_object_set_new(j, "msgThroughputIn", json_real(s->rate_bytes));
+    json_t *j = scope_json(s);
     json_object_set_new(j, "binding", json_boolean(binding));
-    json_object_set_new(j, "waitMs", json_real((double)s->wait_ns / (double)MONO_MS));
-    char *command = tg_limit_spec_is_set(&s->spec) ? explain_command(s) : NULL;
-    json_object_set_new(j, "command", command != NULL ? json_string(command) : json_null());
-    free(command);
     return j;
 }
 
@@ -140,7 +113,7 @@ static json_t *list_scopes(const struct topic *t, const struct explain *x, uint3
     json_t *list = json_array();
     for (uint32_t i = 0; i < x->count; i++) {
         const struct explain_scope *s = &x->scope[i];
-        json_t *j = scope_json(s, i == binding);
+        json_t *j = scope_with_binding(s, i == binding);
         if (i == binding)
             put_binding(j, s, sum, shard_wall_ns(t->shard));
         json_array_append_new(list, j);
@@ -189,7 +162,7 @@ static void add_quotas(struct call *c, const struct place *p, json_t *scopes)
         struct quota *q = chain->quota[i];
         struct explain_scope s = explain_quota(q, now_ns);
         bool binding = f->waits_for == q->name;
-        json_t *j = scope_json(&s, binding);
+        json_t *j = scope_with_binding(&s, binding);
         json_object_set_new(j, "waitingTopics", json_integer(home_waiting(q, now_ns).claims));
         if (binding)
             put_binding(j, &s, &f->sum, shard_wall_ns(c->shard));

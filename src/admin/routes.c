@@ -11,6 +11,7 @@
 #define TOPIC      DOMAIN_NS "/{topic}"
 #define SUB        TOPIC "/subscription/{sub}"
 #define BLOCKS     "/admin/v2/blocks"
+#define LIMITS     "/admin/v2/limits"
 #define BROKERS    "/admin/v2/brokers"
 #define GROUPS     "/admin/v2/resourcegroups"
 #define GROUPS_82  "/admin/v2/resourcegroup" /* PIP-82 */
@@ -99,6 +100,15 @@ const struct route routes[] = {
      "connections with address, producers, consumers, rates"},
 
     {GET, "/admin/v2/events", events_get, "what happened (?since=, ?limit=)"},
+
+    {GET_SURVEY, LIMITS, limits_tree,
+     "every limit that is set or has made somebody wait, as a tree"},
+    {GET_LONG, LIMITS "/broker", limits_broker, "the broker's quota, and what waits for it"},
+    {GET_LONG, LIMITS "/tenants/{tenant}", limits_tenant, "a tenant's"},
+    {GET_LONG, LIMITS "/namespaces/{tenant}/{ns}", limits_ns, "a namespace's"},
+    {GET_LONG, LIMITS "/resourcegroups/{name}", limits_resource_group, "a resource group's"},
+    {GET_LONG, LIMITS "/topics/{domain}/{tenant}/{ns}/{topic}", limits_topic,
+     "a topic's rate, or a partitioned topic's quota"},
 
     {GET, BLOCKS, blocks_list, "who is blocked"},
     {POST, BLOCKS, blocks_add, "block a producer, topic, namespace, tenant, address or role"},

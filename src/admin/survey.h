@@ -12,7 +12,7 @@ struct admin;
 struct bytes;
 struct call;
 
-enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEY_CLIENTS, SURVEYS };
+enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEY_CLIENTS, SURVEY_LIMITS, SURVEYS };
 
 /* How one kind of it is made. */
 struct survey_kind {

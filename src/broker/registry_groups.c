@@ -98,9 +98,23 @@ void tenant_hang(struct registry *r, struct tenant *t, struct group *g)
 
 /* ---- made, changed, deleted ---- */
 
+static struct rate_policy policy_of(const json_t *doc)
+{
+    struct rate_policy p = {0};
+    char *why = NULL;
+    if (doc != NULL && group_doc_policy(doc, &p, &why) != TG_OK)
+        p = (struct rate_policy){0};
+    free(why);
+    return p;
+}
+
 static void group_stored(struct change *c, enum tg_err e)
 {
     struct group *g = registry_group(c->registry, c->name);
+    struct rate_policy from = policy_of(g != NULL ? g->doc : NULL), to = policy_of(c->doc);
+    if (e == TG_OK)
+        registry_limit_changed(c->registry, c->by, "resource group", c->name, "publishRate", &from,
+                               &to);
     if (e == TG_OK && g != NULL)
         take_doc(g, c->doc);
     else if (e == TG_OK)

@@ -64,6 +64,8 @@ int output_print(const struct call *c, const char *reply);
 /* "tidegate: <group> <name>: ..." on stderr. */
 void complain(const struct call *c, const char *fmt, ...) TG_PRINTF(2, 3);
 
+int limits_tree_run(struct call *c);   /* limits.c */
+int limits_get_run(struct call *c);    /* limits.c */
 int events_run(struct call *c);        /* events.c */
 int clients_list_run(struct call *c);  /* cmds_clients.c */
 int block_list_run(struct call *c);    /* cmds_clients.c */
@@ -73,6 +75,9 @@ int store_dump_run(struct call *c);    /* store.c */
 int store_verify_run(struct call *c);  /* store.c */
 int tenant_create_run(struct call *c); /* cmds_cluster.c */
 int reset_cursor_run(struct call *c);  /* cmds_topics.c */
+
+/* What limits tree prints. As explain_print. */
+enum tg_err limits_print(const json_t *answer, void *file);
 
 /* What explain prints for people, from the broker's answer. Pure but for <file>. TG_EINVAL: it is
  * not what a broker answers. */

@@ -1,0 +1,265 @@
+/* limit_rows.c - see limit_rows.h. Which scope lies in which is told by their kinds and names: a
+ * namespace t/n in the tenant t, that one in the broker. A resource group lies in the broker. */
+#include "admin/limit_rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/mono.h"
+#include "broker/producer.h"
+#include "broker/quotas.h"
+
+struct limit_rows *limit_rows_new(void)
+{
+    return xcalloc(1, sizeof(struct limit_rows));
+}
+
+static void row_free(struct limit_row *row)
+{
+    free(row->key);
+    free(row->name);
+    free(row->parent);
+    free(row);
+}
+
+void limit_rows_free(struct limit_rows *r)
+{
+    if (r == NULL)
+        return;
+    struct limit_row *row, *next;
+    HASH_ITER(hh, r->row, row, next)
+    {
+        HASH_DEL(r->row, row);
+        row_free(row);
+    }
+    free(r);
+}
+
+static char *key_of(enum scope_kind kind, const char *name, size_t len)
+{
+    return xasprintf("%d %.*s", (int)kind, (int)len, name);
+}
+
+static struct limit_row *find(struct limit_rows *r, const char *key)
+{
+    struct limit_row *row;
+    HASH_FIND_STR(r->row, key, row);
+    return row;
+}
+
+struct limit_row *limit_rows_find(struct limit_rows *r, enum scope_kind kind, const char *name)
+{
+    char *key = key_of(kind, name, strlen(name));
+    struct limit_row *row = find(r, key);
+    free(key);
+    return row;
+}
+
+/* Takes <key>. */
+static struct limit_row *row_by_key(struct limit_rows *r, char *key, enum scope_kind kind,
+                                    const char *name, size_t len)
+{
+    struct limit_row *row = find(r, key);
+    if (row != NULL) {
+        free(key);
+        return row;
+    }
+    row = xcalloc(1, sizeof *row);
+    row->key = key;
+    row->kind = kind;
+    row->name = xstrndup(name, len);
+    HASH_ADD_KEYPTR(hh, r->row, row->key, strlen(row->key), row);
+    return row;
+}
+
+static struct limit_row *row_of(struct limit_rows *r, enum scope_kind kind, const char *name)
+{
+    size_t len = strlen(name);
+    return row_by_key(r, key_of(kind, name, len), kind, name, len);
+}
+
+/* ---- the tree ---- */
+
+static void put_in(struct limit_row *row, const struct limit_row *parent)
+{
+    if (row->parent == NULL)
+        row->parent = xstrdup(parent->key);
+}
+
+/* "t/n" of persistent://t/n/x */
+static const char *ns_in(const char *topic, size_t *len)
+{
+    const char *ns = strstr(topic, "://") + 3, *slash = strchr(ns, '/');
+    const char *end = slash != NULL ? strchr(slash + 1, '/') : NULL;
+    *len = end != NULL ? (size_t)(end - ns) : strlen(ns);
+    return ns;
+}
+
+/* The row that <row> lies in; NULL: it is the widest. */
+static struct limit_row *parent_of(struct limit_rows *r, const struct limit_row *row)
+{
+    size_t len;
+    const char *name;
+    switch (row->kind) {
+    case SCOPE_PARTITIONED_TOPIC:
+        name = ns_in(row->name, &len);
+        return row_by_key(r, key_of(SCOPE_NAMESPACE, name, len), SCOPE_NAMESPACE, name, len);
+    case SCOPE_NAMESPACE:
+        len = strcspn(row->name, "/");
+        return row_by_key(r, key_of(SCOPE_TENANT, row->name, len), SCOPE_TENANT, row->name, len);
+    case SCOPE_TENANT:
+    case SCOPE_RESOURCE_GROUP:
+        return row_of(r, SCOPE_BROKER, "broker");
+    default:
+        return NULL;
+    }
+}
+
+static double per_second(const struct tg_rate_spec *rate, int64_t period_ns)
+{
+    double period_s = (double)(period_ns > 0 ? period_ns : MONO_S) / (double)MONO_S;
+    return (double)rate->rate / period_s;
+}
+
+static void add_child(struct limit_children *c, const struct tg_limit_spec *spec)
+{
+    c->count++;
+    if (spec->msgs.rate > 0) {
+        c->limited_msgs++;
+        c->msgs += per_second(&spec->msgs, spec->period_ns);
+    }
+    if (spec->bytes.rate > 0) {
+        c->limited_bytes++;
+        c->bytes += per_second(&spec->bytes, spec->period_ns);
+    }
+}
+
+/* ---- topics, on their worker ---- */
+
+/* The scope that a producer waits at; false: for something that is none. */
+static bool waits_at(const struct producer *p, enum scope_kind *kind, const char **name)
+{
+    if (p->lacking != NULL) {
+        *kind = p->lacking->kind;
+        *name = p->lacking->name;
+    } else if (p->binding != NULL) {
+        *kind = p->binding->kind;
+        *name = p->binding->name;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void add_parked(struct limit_rows *r, const struct topic *t)
+{
+    enum scope_kind kind;
+    const char *name;
+    for (const struct producer *p = t->producers; p != NULL; p = p->next) {
+        if (p->parking.frames == 0 || !waits_at(p, &kind, &name))
+            continue;
+        struct limit_row *row = row_of(r, kind, name);
+        row->parked_msgs += p->parking.messages;
+        row->parked_bytes += producer_parked_bytes(p);
+    }
+}
+
+static void show_scope(struct limit_row *row, const struct explain_scope *x, const struct scope *s,
+                       int64_t now_ns)
+{
+    row->is_shown = true;
+    row->scope = *x;
+    row->scope.name = row->name;
+    row->waits = waits_view(s->waits, now_ns);
+    row->longest_ns = s->waiters != NULL ? waitq_longest_wait_ns(s->waiters, now_ns) : 0;
+}
+
+static bool is_worth_showing(const struct scope *s)
+{
+    return s->waits != NULL || s->source == LIMIT_FROM_TOPIC;
+}
+
+void limit_rows_add(struct limit_rows *r, const struct topic *t, bool always)
+{
+    int64_t now_ns = shard_now_ns(t->shard);
+    const char *whole = t->name.partitioned;
+    struct limit_row *ns = row_of(r, SCOPE_NAMESPACE, t->name.ns);
+    struct limit_row *in = whole != NULL ? row_of(r, SCOPE_PARTITIONED_TOPIC, whole) : NULL;
+    struct explain x;
+    add_parked(r, t);
+    add_child(&ns->children, &t->scope.limit.spec);
+    if (in != NULL)
+        add_child(&in->children, &t->scope.limit.spec);
+    explain_path(&x, &t->path, now_ns);
+    for (uint32_t i = 0; i < t->path.count; i++) {
+        const struct scope *s = t->path.scope[i];
+        bool shown = always || (is_worth_showing(s) && r->topics_shown < LIMIT_TOPICS_SHOWN);
+        if (!shown) {
+            ns->topics_not_shown++;
+            continue;
+        }
+        struct limit_row *row = row_of(r, s->kind, s->name);
+        r->topics_shown++;
+        show_scope(row, &x.scope[i], s, now_ns);
+        put_in(row, in != NULL ? in : ns);
+    }
+}
+
+/* ---- quotas, on the control worker ---- */
+
+static void add_quota(struct limit_rows *r, struct quota *q, int64_t now_ns)
+{
+    struct home_waiting waiting = home_waiting(q, now_ns);
+    struct waits_view v = waits_view(&q->waits, now_ns);
+    struct limit_row *row = row_of(r, q->kind, q->name), *parent = parent_of(r, row);
+    if (parent != NULL && q->kind != SCOPE_RESOURCE_GROUP)
+        add_child(&parent->children, &q->limit.spec);
+    if (parent != NULL)
+        put_in(row, parent);
+    if (q->kind != SCOPE_BROKER && !quota_is_set(q) && v.times == 0)
+        return;
+    row->is_shown = true;
+    row->scope = explain_quota(q, now_ns);
+    row->scope.name = row->name;
+    row->waits = v;
+    row->waiting_topics = waiting.claims;
+    row->longest_ns = waiting.longest_ns;
+}
+
+void limit_rows_add_quotas(struct limit_rows *r, const struct quotas *q, int64_t now_ns)
+{
+    for (struct broker_quota *b = q->all; b != NULL; b = b->all_next)
+        add_quota(r, &b->quota, now_ns);
+}
+
+/* ---- putting together ---- */
+
+static void add_row(struct limit_row *to, const struct limit_row *from)
+{
+    if (from->is_shown) {
+        to->is_shown = true;
+        to->scope = from->scope;
+        to->scope.name = to->name;
+        to->waits = from->waits;
+        to->waiting_topics = from->waiting_topics;
+        to->longest_ns = from->longest_ns;
+    }
+    if (to->parent == NULL && from->parent != NULL)
+        to->parent = xstrdup(from->parent);
+    to->parked_msgs += from->parked_msgs;
+    to->parked_bytes += from->parked_bytes;
+    to->children.count += from->children.count;
+    to->children.limited_msgs += from->children.limited_msgs;
+    to->children.limited_bytes += from->children.limited_bytes;
+    to->children.msgs += from->children.msgs;
+    to->children.bytes += from->children.bytes;
+    to->topics_not_shown += from->topics_not_shown;
+}
+
+void limit_rows_merge(struct limit_rows *into, struct limit_rows *from)
+{
+    for (struct limit_row *row = from->row; row != NULL; row = row->hh.next)
+        add_row(row_of(into, row->kind, row->name), row);
+    limit_rows_free(from);
+}
