@@ -240,10 +240,36 @@ void producer_hold_free(struct producer *p)
     free(p->held);
 }
 
+/* How long a limit saves up what is not used. */
+static int64_t saving_ns(const struct tg_rate_spec *r, int64_t period_ns)
+{
+    if (r->rate <= 0)
+        return MONO_NEVER;
+    if (r->burst == 0) /* the default: a second's worth */
+        return MONO_S;
+    __int128 ns = (__int128)r->burst * (period_ns > 0 ? period_ns : MONO_S) / r->rate;
+    return ns < MONO_NEVER ? (int64_t)ns : MONO_NEVER;
+}
+
+/* What has to be parked so that no token is lost until the next release: the limit saves up a
+ * burst, a quota nothing for the one who does not ask. */
+static int64_t least_delay_ns(const struct producer *p, const struct tg_limit_spec *spec)
+{
+    int64_t until_next_ns = p->held->hold.spacing_ns + HOLD_SILENCE_NS;
+    if (p->lacking)
+        return until_next_ns;
+    int64_t msgs_ns = saving_ns(&spec->msgs, spec->period_ns);
+    int64_t bytes_ns = saving_ns(&spec->bytes, spec->period_ns);
+    int64_t saved_ns = msgs_ns < bytes_ns ? msgs_ns : bytes_ns;
+    int64_t left_ns = until_next_ns - saved_ns;
+    return left_ns > HOLD_SILENCE_NS ? left_ns : HOLD_SILENCE_NS;
+}
+
 struct parking_amount producer_hold_allowance(const struct producer *p, struct parking_amount base,
                                               const struct tg_limit_spec *spec)
 {
     if (!p->held)
         return base;
-    return hold_allowance(&p->held->hold, base, parking_passes(spec, HOLD_PARK_MAX_NS));
+    return hold_allowance(&p->held->hold, parking_passes(spec, least_delay_ns(p, spec)), base,
+                          parking_passes(spec, HOLD_PARK_MAX_NS));
 }

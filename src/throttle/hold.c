@@ -57,7 +57,8 @@ bool hold_registered(struct hold *h, int64_t now_ns)
 
 bool hold_may_release(const struct hold *h, bool owed, int64_t now_ns)
 {
-    return h->state == HOLD_REGISTERED && !owed && now_ns - h->closed_ns >= h->spacing_ns;
+    bool is_time = h->is_second || now_ns - h->closed_ns >= h->spacing_ns;
+    return h->state == HOLD_REGISTERED && !owed && is_time;
 }
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -68,6 +69,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 void hold_release(struct hold *h, int64_t now_ns)
 {
     TG_ASSERT(h->state == HOLD_REGISTERED);
+    h->knows_window = h->knows_window || (h->released_ns != 0 && !h->is_second);
     h->state = HOLD_RELEASED;
     h->released_ns = h->last_frame_ns = now_ns;
     h->stale_ns = 0;
@@ -227,13 +229,17 @@ static bool fits(struct parking_amount a, struct parking_amount in)
     return a.messages <= in.messages && a.bytes <= in.bytes;
 }
 
-struct parking_amount hold_allowance(const struct hold *h, struct parking_amount base,
-                                     struct parking_amount most)
+struct parking_amount hold_allowance(const struct hold *h, struct parking_amount least,
+                                     struct parking_amount base, struct parking_amount most)
 {
-    if (h->expired || fits(most, base))
+    if (h->expired)
+        return fits(least, base) ? least : base;
+    if (fits(most, base))
         return base;
     if (!fits(h->window, most))
         return h->resent_bytes >= HOLD_HEAVY_BYTES ? most : base;
+    if (!h->knows_window)
+        return base;
     return (struct parking_amount){larger(base.messages, h->window.messages),
                                    larger(base.bytes, h->window.bytes)};
 }

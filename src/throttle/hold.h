@@ -47,15 +47,16 @@ struct hold_position {
 
 struct hold { /* fields private to hold.c but for state and disobeyed */
     enum hold_state state;
-    bool disobeyed;   /* its client sends on while it should wait: never held again */
-    bool wants_again; /* the resume point did not come: hold once more */
-    bool is_second;   /* this is that one */
-    bool checks;      /* RELEASED: the resume point has not come */
-    bool keeps;       /* RELEASED: receipts are kept back */
-    bool tried;       /* REGISTERED: HOLD_TRY was said */
-    bool resumed;     /* a frame was taken since the release */
-    bool discarded;   /* any, in this hold: first and highest are set */
-    bool expired;     /* messages have expired at its client: the allowance does not grow */
+    bool disobeyed;    /* its client sends on while it should wait: never held again */
+    bool wants_again;  /* the resume point did not come: hold once more */
+    bool is_second;    /* this is that one */
+    bool checks;       /* RELEASED: the resume point has not come */
+    bool keeps;        /* RELEASED: receipts are kept back */
+    bool tried;        /* REGISTERED: HOLD_TRY was said */
+    bool resumed;      /* a frame was taken since the release */
+    bool discarded;    /* any, in this hold: first and highest are set */
+    bool expired;      /* messages have expired at its client: the allowance does not grow */
+    bool knows_window; /* at the first hold its client may be stopped while it fills the window */
     struct hold_position first, highest; /* discarded; the lowest and the highest */
     int64_t spacing_ns;
     int64_t closed_ns, told_ns, released_ns; /* CLOSE_PRODUCER, ready = false, ready = true */
@@ -110,9 +111,10 @@ enum hold_due hold_due(struct hold *h, int64_t now_ns);
 
 /* What it may park: <base>, by the delay; up to <most>, what passes in HOLD_PARK_MAX_NS. It grows
  * to the client's window where that fits, so that nothing is sent again any more; and to <most>
- * where it does not, and each release has much sent again. Not where messages have expired. */
-struct parking_amount hold_allowance(const struct hold *h, struct parking_amount base,
-                                     struct parking_amount most);
+ * where it does not, and each release has much sent again. Where messages have expired it falls to
+ * <least> for good: what is parked when its client gives up all it has is stored in vain. */
+struct parking_amount hold_allowance(const struct hold *h, struct parking_amount least,
+                                     struct parking_amount base, struct parking_amount most);
 /* Is one of these reasons (bits) worth a hold? Not those that last milliseconds. */
 bool hold_suits(uint32_t reasons);
 

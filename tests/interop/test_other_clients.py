@@ -121,7 +121,7 @@ def test_a_limit_is_exact_and_its_neighbour_feels_nothing(start, shared, connect
     client = start(topic, seconds=13, window=1000, neighbour_topic=topic + "-b")
     report = client.report()
     compare_all(report, shared, connect, topic)
-    check_rate(admissions(shared, topic), 500, fresh=False)
+    check_rate(admissions(shared, topic), 500, plain=False)
 
 
 def compare_all(report, broker, connect, topic):
@@ -130,7 +130,7 @@ def compare_all(report, broker, connect, topic):
     others.compare(report["b"], others.stored(connect, broker, topic + "-b"))
     for who in "ab":
         assert not report[who]["failures"] and not report[who]["pending"]
-    assert report["b"]["ms"]["p99"] < 250
+    assert report["b"]["ms"]["p50"] < 100 and report["b"]["ms"]["p99"] < 500  # a socket that rests: seconds
 
 
 @long
@@ -144,7 +144,7 @@ def test_exact_for_a_minute(start, shared, connect, topic, rate, words):
     limited(shared, topic, messages=rate)
     report = start(topic, seconds=60, neighbour_topic=topic + "-b", **words).report()
     compare_all(report, shared, connect, topic)
-    check_rate(admissions(shared, topic), rate, fresh=False)
+    check_rate(admissions(shared, topic), rate, plain=False)
 
 
 @long
@@ -166,7 +166,7 @@ def test_one_of_two_partitions_limited(start, shared, connect, topic):
     counters = [others.stored(connect, shared, part) for part in parts]
     assert all(c == sorted(set(c)) for c in counters)
     assert sorted(sum(counters, [])) == sorted(others.numbers(report["ok"])) == list(range(report["sent"]))
-    check_rate(admissions(shared, parts[0]), 200, fresh=False)
+    check_rate(admissions(shared, parts[0]), 200, plain=False)
 
 
 @long
@@ -198,11 +198,14 @@ def test_a_restart_of_the_broker_while_it_waits(start, fixed, connect, topic):
 @long
 def test_goodput_of_a_short_send_timeout(start, shared, connect, topic):
     """1000 outstanding at 10 a second would take 100 s, and each is given up after 5: messages that waited here longer
-    are stored in vain, and then so are all behind them."""
+    are stored in vain, and then so are all behind them. Until the first are given up nobody can know."""
+    if start.name == "go-0.9.0":
+        pytest.skip("it is never held")
     limited(shared, topic, messages=10)
     report = start(topic, seconds=60, window=1000, send_timeout=5, neighbour_topic=topic + "-b", drain=10).report()
     others.compare(report["a"], others.stored(connect, shared, topic))
     per_second = report["a"]["per_second"][:60]
     print(per_second)
-    for begin in range(0, 60, 10):
-        assert 90 <= sum(per_second[begin:begin + 10]) <= 110, f"from second {begin}"
+    assert 540 <= sum(per_second) <= 660
+    for begin in range(10, 60, 10):
+        assert 85 <= sum(per_second[begin:begin + 10]) <= 110, f"from second {begin}"

@@ -158,6 +158,23 @@ static void test_no_resume_in_250_ms_is_one_more_hold_without_the_check(void **s
     assert_int_equal(frame(&h, 30, T + 3 * MONO_S), HOLD_TAKE);
 }
 
+static void test_one_more_hold_does_not_wait_for_the_second_between_holds(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 20, MONO_S);
+    frame(&h, 30, T + MONO_S);
+    assert_int_equal(hold_due(&h, T + MONO_S + HOLD_SILENCE_NS), HOLD_AGAIN);
+    hold_begin(&h, (struct parking_amount){0, 0}, T + MONO_S + HOLD_SILENCE_NS);
+    assert_false(hold_may_release(&h, false, T + MONO_S + HOLD_SILENCE_NS));
+    hold_registered(&h, T + MONO_S + HOLD_SILENCE_NS);
+    assert_false(hold_may_release(&h, true, T + MONO_S + HOLD_SILENCE_NS));
+    assert_true(hold_may_release(&h, false, T + MONO_S + HOLD_SILENCE_NS));
+    hold_release(&h, T + MONO_S + HOLD_SILENCE_NS);
+    hold_begin(&h, owed, T + 2 * MONO_S); /* the next does */
+    hold_registered(&h, T + 2 * MONO_S);
+    assert_false(hold_may_release(&h, false, T + 3 * MONO_S - 1));
+}
+
 static void test_receipts_wait_until_all_has_come_again(void **state)
 {
     (void)state;
@@ -220,55 +237,82 @@ static bool is(struct parking_amount a, uint64_t messages, uint64_t bytes)
     return a.messages == messages && a.bytes == bytes;
 }
 
-static const struct parking_amount base = {1000, UINT64_MAX}, most = {5000, UINT64_MAX};
+static const struct parking_amount least = {125, UINT64_MAX}, base = {1000, UINT64_MAX},
+                                   most = {5000, UINT64_MAX};
+
+/* The same as released, of a client that was held before. */
+static struct hold released_again(uint64_t from, uint64_t to, int64_t held_ns)
+{
+    struct hold h = released(1, 2, held_ns);
+    h.discarded = false;
+    hold_begin(&h, owed, T);
+    for (uint64_t id = from; id <= to; id++)
+        assert_int_equal(frame(&h, id, T), HOLD_DISCARD);
+    assert_true(hold_registered(&h, T));
+    hold_release(&h, T + held_ns);
+    return h;
+}
+
+static void test_what_the_first_hold_saw_may_be_a_part_of_the_window(void **state)
+{
+    (void)state;
+    struct hold h = released(201, 2000, MONO_S);
+    assert_true(is(hold_allowance(&h, least, base, most), 1000, UINT64_MAX));
+    hold_begin(&h, owed, T + 5 * MONO_S);
+    hold_registered(&h, T + 5 * MONO_S);
+    hold_release(&h, T + 7 * MONO_S);
+    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+}
 
 static void test_the_allowance_grows_to_the_window(void **state)
 {
     (void)state;
     struct hold h = fresh();
-    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
-    h = released(201, 2000, MONO_S); /* 200 owed and 1800 discarded */
-    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 1000, UINT64_MAX));
+    h = released_again(201, 2000, MONO_S); /* 200 owed and 1800 discarded */
+    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
     hold_begin(&h, owed, T + 5 * MONO_S); /* a smaller one changes nothing */
     hold_registered(&h, T + 5 * MONO_S);
     hold_release(&h, T + 7 * MONO_S);
-    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
     struct parking_amount wide = {20000, UINT64_MAX}; /* it was set to more than that */
-    assert_true(is(hold_allowance(&h, wide, most), 20000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, wide, most), 20000, UINT64_MAX));
 }
 
 static void test_it_stays_where_growing_would_not_be_enough(void **state)
 {
     (void)state;
     struct hold h = released(201, 6000, MONO_S);
-    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 1000, UINT64_MAX));
     h = released(201, 10000, MONO_S); /* but so much sent again would hurt others */
-    assert_true(is(hold_allowance(&h, base, most), 5000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 5000, UINT64_MAX));
 }
 
-static void test_it_falls_back_when_messages_have_expired(void **state)
+static void test_it_falls_to_the_least_when_messages_have_expired(void **state)
 {
     (void)state;
-    struct hold h = released(201, 2000, 3 * MONO_S);
+    struct hold h = released_again(201, 2000, 3 * MONO_S);
     frame(&h, 201, T + 3 * MONO_S);
-    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
-    h = released(201, 2000, 3 * MONO_S);
+    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    h = released_again(201, 2000, 3 * MONO_S);
     frame(&h, 202, T + 3 * MONO_S); /* where is 201? */
-    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 125, UINT64_MAX));
     hold_begin(&h, owed, T + 5 * MONO_S); /* for good */
     hold_registered(&h, T + 5 * MONO_S);
     hold_release(&h, T + 8 * MONO_S);
     frame(&h, 203, T + 8 * MONO_S);
-    assert_true(is(hold_allowance(&h, base, most), 1000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 125, UINT64_MAX));
+    struct parking_amount low = {100, UINT64_MAX}; /* it was set to less than that */
+    assert_true(is(hold_allowance(&h, least, low, most), 100, UINT64_MAX));
 }
 
 static void test_late_frames_are_not_taken_for_expired_ones(void **state)
 {
     (void)state;
-    struct hold h = released(201, 2000, MONO_S);
+    struct hold h = released_again(201, 2000, MONO_S);
     frame(&h, 2001, T + MONO_S);
     frame(&h, 201, T + MONO_S);
-    assert_true(is(hold_allowance(&h, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
 }
 
 static void test_a_client_that_does_not_come_back_is_forgotten(void **state)
@@ -320,13 +364,15 @@ int main(void)
         cmocka_unit_test(test_the_rest_of_a_message_in_chunks_is_no_resume),
         cmocka_unit_test(test_after_a_long_hold_nothing_is_late),
         cmocka_unit_test(test_no_resume_in_250_ms_is_one_more_hold_without_the_check),
+        cmocka_unit_test(test_one_more_hold_does_not_wait_for_the_second_between_holds),
         cmocka_unit_test(test_receipts_wait_until_all_has_come_again),
         cmocka_unit_test(test_receipts_wait_no_longer_than_the_sending_goes_on),
         cmocka_unit_test(test_receipts_of_one_who_was_not_heard_are_kept_for_two_seconds),
         cmocka_unit_test(test_one_hold_a_second_at_most),
+        cmocka_unit_test(test_what_the_first_hold_saw_may_be_a_part_of_the_window),
         cmocka_unit_test(test_the_allowance_grows_to_the_window),
         cmocka_unit_test(test_it_stays_where_growing_would_not_be_enough),
-        cmocka_unit_test(test_it_falls_back_when_messages_have_expired),
+        cmocka_unit_test(test_it_falls_to_the_least_when_messages_have_expired),
         cmocka_unit_test(test_late_frames_are_not_taken_for_expired_ones),
         cmocka_unit_test(test_a_client_that_does_not_come_back_is_forgotten),
         cmocka_unit_test(test_what_ends_is_held_no_more),
