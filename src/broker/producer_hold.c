@@ -161,12 +161,10 @@ bool producer_hold_takes(struct producer *p, const struct publish *m, int64_t no
     struct hold_position at = {m->sequence_id, m->chunk_id};
     enum hold_verdict v =
         hold_frame(&h->hold, at, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
-    if (v == HOLD_TAKE_AND_TELL)
-        tell(h);
     if (v == HOLD_DISOBEYED)
         send_away_for_good(p);
     arm(h);
-    if (v == HOLD_TAKE || v == HOLD_TAKE_AND_TELL)
+    if (v == HOLD_TAKE)
         return true;
     note_discarded(h, m);
     return false;

@@ -73,7 +73,7 @@ void hold_release(struct hold *h, int64_t now_ns)
     h->state = HOLD_RELEASED;
     h->released_ns = h->last_frame_ns = now_ns;
     h->stale_ns = 0;
-    h->resumed = false;
+    h->resumed = h->came = false;
     h->keeps = true;
     h->checks = h->discarded && !h->is_second && now_ns - h->closed_ns < HOLD_STALE_NS;
     h->window.messages = larger(h->window.messages, h->seen.messages);
@@ -137,11 +137,12 @@ static enum hold_verdict take(struct hold *h, struct hold_position at)
     if (!h->resumed && h->discarded && compare(at, h->first) > 0)
         h->expired = true;
     h->resumed = true;
-    bool is_over = h->keeps && h->discarded && compare(at, h->highest) >= 0;
-    if (is_over)
-        h->keeps = false;
+    if (!h->came && h->discarded && compare(at, h->highest) >= 0) {
+        h->came = true;
+        h->came_ns = h->last_frame_ns;
+    }
     leave_released(h);
-    return is_over ? HOLD_TAKE_AND_TELL : HOLD_TAKE;
+    return HOLD_TAKE;
 }
 
 enum hold_verdict hold_frame(struct hold *h, struct hold_position at, uint64_t messages,
@@ -179,6 +180,8 @@ static int64_t tell_ns(const struct hold *h)
 {
     if (!h->keeps)
         return MONO_NEVER;
+    if (h->came)
+        return earlier(h->last_frame_ns + HOLD_QUIET_NS, h->came_ns + HOLD_CAME_NS);
     int64_t most_ns = h->discarded ? HOLD_RESEND_NS : HOLD_SETTLE_NS;
     return earlier(h->last_frame_ns + HOLD_SILENCE_NS, h->released_ns + most_ns);
 }

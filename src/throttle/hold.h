@@ -5,15 +5,20 @@
  * again and sends again what has no receipt; after PRODUCER_SUCCESS with producer_ready = false it
  * waits for a second one first.
  *
- *   state       a SEND is     a receipt   leaves when                              what is said
- *   FLOWING     taken         goes        hold_begin                -> CLOSED      CLOSE_PRODUCER
- *   CLOSED      discarded     is kept     its PRODUCER comes        -> REGISTERED  ready = false,
- * then what is kept 30 s are over             -> (FORGET) REGISTERED  discarded     goes nothing is
- * owed, a second since CLOSED is over      -> RELEASED    ready = true a SEND after 2 s          ->
- * CLOSED      CLOSE_PRODUCER RELEASED    taken from    is kept     what was discarded has the
- * resume    until then  come again, or 250 ms point on                  without a SEND -> FLOWING
- * what is kept 250 ms, and only SENDs beyond it came            -> CLOSED      CLOSE_PRODUCER
- *                                         hold_begin                -> CLOSED      CLOSE_PRODUCER
+ *   state       a SEND is     a receipt  leaves when                              what is said
+ *   FLOWING     taken         goes       hold_begin                 -> CLOSED     CLOSE_PRODUCER
+ *   CLOSED      discarded     is kept    its PRODUCER comes         -> REGISTERED not ready, then
+ *                                                                                 what is kept
+ *                                        30 s are over              -> (FORGET)
+ *   REGISTERED  discarded     goes       nothing is owed, a second
+ *                                        since CLOSED is over       -> RELEASED   ready
+ *                                        a SEND after 2 s           -> CLOSED     CLOSE_PRODUCER
+ *   RELEASED    taken from    is kept    all that was discarded came
+ *               the resume    until then again and 10 ms without, or
+ *               point on                 250 ms without a SEND      -> FLOWING    what is kept
+ *                                        250 ms, and only SENDs
+ *                                        beyond it came             -> CLOSED     CLOSE_PRODUCER
+ *                                        hold_begin                 -> CLOSED     CLOSE_PRODUCER
  *
  * Nothing is owed when every frame that was taken is stored and its receipt has been sent. Taking a
  * frame in CLOSED or REGISTERED, or a receipt in CLOSED, would break the order, or the connection.
@@ -31,11 +36,13 @@
 #define HOLD_DISOBEY_NS  (2 * MONO_S) /* who sends on so long after ready = false never obeys */
 #define HOLD_STALE_NS    (2 * MONO_S) /* what was sent before CLOSE_PRODUCER has come by then */
 #define HOLD_SILENCE_NS  (250 * MONO_MS)
-#define HOLD_SETTLE_NS   (2 * MONO_S)  /* nothing was discarded: receipts are kept no longer */
-#define HOLD_RESEND_NS   (10 * MONO_S) /* something was, and has not come again: the same */
-#define HOLD_ABSENT_NS   (30 * MONO_S) /* no PRODUCER in so long: its client has given it up */
-#define HOLD_PARK_MAX_NS (10 * MONO_S) /* the allowance grows up to this delay at the rate */
-enum { HOLD_HEAVY_BYTES = 8 << 20 };   /* sent again by one release: too much for its neighbours */
+#define HOLD_QUIET_NS    (10 * MONO_MS)  /* what was discarded has come again: is there more? */
+#define HOLD_CAME_NS     (100 * MONO_MS) /* the most that is waited for that */
+#define HOLD_SETTLE_NS   (2 * MONO_S)    /* nothing was discarded: receipts are kept no longer */
+#define HOLD_RESEND_NS   (10 * MONO_S)   /* something was, and has not come again: the same */
+#define HOLD_ABSENT_NS   (30 * MONO_S)   /* no PRODUCER in so long: its client has given it up */
+#define HOLD_PARK_MAX_NS (10 * MONO_S)   /* the allowance grows up to this delay at the rate */
+enum { HOLD_HEAVY_BYTES = 8 << 20 }; /* sent again by one release: too much for its neighbours */
 
 enum hold_state { HOLD_FLOWING, HOLD_CLOSED, HOLD_REGISTERED, HOLD_RELEASED };
 
@@ -54,6 +61,7 @@ struct hold { /* fields private to hold.c but for state and disobeyed */
     bool keeps;        /* RELEASED: receipts are kept back */
     bool tried;        /* REGISTERED: HOLD_TRY was said */
     bool resumed;      /* a frame was taken since the release */
+    bool came;         /* so was the highest that was discarded, or one above it, at came_ns */
     bool discarded;    /* any, in this hold: first and highest are set */
     bool expired;      /* messages have expired at its client: the allowance does not grow */
     bool knows_window; /* at the first hold its client may be stopped while it fills the window */
@@ -61,8 +69,9 @@ struct hold { /* fields private to hold.c but for state and disobeyed */
     int64_t spacing_ns;
     int64_t closed_ns, told_ns, released_ns; /* CLOSE_PRODUCER, ready = false, ready = true */
     int64_t last_frame_ns, stale_ns;         /* since the release; stale_ns 0: none came */
-    struct parking_amount seen, window;      /* of this hold; the most of any */
-    uint64_t resent_bytes;                   /* discarded by the last hold */
+    int64_t came_ns;
+    struct parking_amount seen, window; /* of this hold; the most of any */
+    uint64_t resent_bytes;              /* discarded by the last hold */
 };
 
 /* <spacing_ns>: HOLD_SPACING_NS, but in tests. */
@@ -81,7 +90,6 @@ void hold_begin(struct hold *h, struct parking_amount owed, int64_t now_ns);
 
 enum hold_verdict {
     HOLD_TAKE,
-    HOLD_TAKE_AND_TELL, /* the receipts kept go out now */
     HOLD_DISCARD,
     HOLD_DISOBEYED, /* discard it, drop what is parked, say CLOSE_PRODUCER; it is CLOSED */
 };

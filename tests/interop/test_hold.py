@@ -108,3 +108,226 @@ def test_unbatched(holding, connect, topic):
     sender.stop()
     check_exact(holding, client, topic, sender)
     assert held["throttled"] and held["throttledReason"] == "topic"
+
+
+def test_batched(holding, connect, topic):
+    """2000 messages a second in batches of 10: 80 batches are parked, the client has 500 outstanding."""
+    client = connect(holding)
+    limited(holding, topic, 2000)
+    sender = Sender(producer(client, topic, batching_enabled=True, batching_max_messages=10, max_pending_messages=5000,
+                             batching_max_publish_delay_ms=2), size=100)
+    time.sleep(5)
+    sender.stop()
+    check_exact(holding, client, topic, sender)
+
+
+def test_chunked(make_broker, connect, topic):
+    """Messages of three chunks each; a hold may begin between two chunks of one."""
+    broker = make_broker(config={"tidegateParkDelayMs": PARK_MS, "maxMessageSize": 100_000})
+    client = connect(broker)
+    limited(broker, topic, 50)
+    sender = Sender(producer(client, topic, chunking_enabled=True, max_pending_messages=100), size=250_000, pace=40)
+    time.sleep(3)
+    sender.stop()
+    check_exact(broker, client, topic, sender)
+    assert broker.stats(topic)["msgInCounter"] == 3 * sender.sent
+
+
+def test_partitioned(holding, connect, topic):
+    """Two partitions, one of them limited: what goes to the other is not held up by a hold, though by its client's own
+    order of things when the queue of the one is full."""
+    client = connect(holding)
+    name = harness.rest_path(topic)
+    holding.ok("PUT", f"/{name}/partitions", 2)
+    parts = [f"{topic}-partition-{i}" for i in range(2)]
+    p = producer(client, topic, message_routing_mode=pulsar.PartitionsRoutingMode.RoundRobinDistribution)
+    p.send(b"0 "), p.send(b"1 ")  # both partitions are there
+    holding.set_rate(parts[0], messages=300)
+    sender = Sender(p)
+    time.sleep(5)
+    sender.stop()
+    assert not sender.failed and sorted(sender.ok) == list(range(sender.sent))
+    in_parts = [received(client, part, holding.stats(part)["msgInCounter"])[1:] for part in parts]
+    assert all(part == sorted(part) for part in in_parts)
+    assert sorted(in_parts[0] + in_parts[1]) == list(range(sender.sent))
+    assert holding.stats(parts[0])["holds"] > 0 and holding.stats(parts[1])["holds"] == 0
+
+
+def median(numbers):
+    return sorted(numbers)[len(numbers) // 2]
+
+
+def test_its_neighbours_on_the_connection_flow(holding, connect, topic):
+    """A producer and a consumer: their waits are far below those of the one that is held."""
+    client = connect(holding)
+    other = topic + "-other"
+    limited(holding, topic, 500)
+    consumer = client.subscribe(other, "s")
+    arrivals = []
+
+    def listen():
+        try:
+            while True:
+                message = consumer.receive(3000)
+                arrivals.append(time.time() - message.publish_timestamp() / 1000)
+                consumer.acknowledge(message)
+        except pulsar.Timeout:
+            pass
+
+    neighbour = Sender(producer(client, other), size=100, pace=200)
+    sender = Sender(producer(client, topic))
+    listener = threading.Thread(target=listen)
+    listener.start()
+    time.sleep(6)
+    sender.stop(), neighbour.stop()
+    listener.join()
+    check_exact(holding, client, topic, sender)
+    assert not neighbour.failed and len(arrivals) == neighbour.sent
+    wait = median(sender.waits)
+    print(f"held: {wait:.3f} s; neighbour: {median(neighbour.waits):.4f} s, p99 "
+          f"{sorted(neighbour.waits)[len(neighbour.waits) * 99 // 100]:.4f} s; consumer {median(arrivals):.4f} s")
+    assert sorted(neighbour.waits)[len(neighbour.waits) * 99 // 100] < wait / 4
+    assert sorted(arrivals)[len(arrivals) * 99 // 100] < wait / 4
+
+
+def test_what_is_sent_again_ends_when_the_window_fits(holding, connect, topic):
+    """A window of 1000 is 2 s of the rate: after three releases all of it is parked, and nothing is discarded any more."""
+    client = connect(holding)
+    limited(holding, topic, 500)
+    sender = Sender(producer(client, topic))
+    harness.wait_for(lambda: publisher(holding, topic).get("holds", 0) >= 3
+                     and publisher(holding, topic)["throttleStep"] != "hold", 30, "the third release")
+    time.sleep(0.5)
+    before = publisher(holding, topic)
+    time.sleep(4)
+    after = publisher(holding, topic)
+    sender.stop()
+    assert after["discardedMessages"] == before["discardedMessages"] and after["holds"] == before["holds"]
+    assert after["throttled"]
+    check_exact(holding, client, topic, sender)
+
+
+def goodput(broker, connect, topic, seconds):
+    """10 messages a second, a window of 1000, a send time-out of 5 s: successes of each 10 s."""
+    limited(broker, topic, 10)
+    sender = Sender(producer(connect(broker), topic, send_timeout_millis=5000))
+    begin = time.monotonic()
+    time.sleep(seconds)
+    sender.stopping = True
+    unlimit(broker, topic)
+    sender.join(60)
+    counts = [sum(begin + t <= at < begin + t + 10 for at in sender.ok_at) for t in range(0, seconds, 10)]
+    print(f"successes in each 10 s: {counts}, {len(sender.failed)} sends timed out")
+    assert all(90 <= n <= 110 for n in counts)
+    assert sender.ok == sorted(sender.ok)
+
+
+def test_messages_succeed_though_their_window_outlasts_their_time_out(make_broker, connect, topic):
+    goodput(make_broker(), connect, topic, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.limit(180)
+def test_messages_succeed_for_a_minute(make_broker, connect, topic):
+    goodput(make_broker(), connect, topic, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.limit(180)
+@pytest.mark.parametrize("words", [{}, {"batching_enabled": True, "batching_max_messages": 5}], ids=["unbatched", "batched"])
+def test_exact_for_a_minute(make_broker, connect, topic, words):
+    broker = make_broker(config={"tidegateParkDelayMs": PARK_MS})
+    client = connect(broker)
+    limited(broker, topic, 500)
+    sender = Sender(producer(client, topic, max_pending_messages=8000, **words))  # never fits
+    time.sleep(60)
+    sender.stop()
+    check_exact(broker, client, topic, sender)
+    ledger = broker.ok("GET", f"/{harness.rest_path(topic)}/lastMessageId")["ledgerId"]
+    a = Admissions(broker.stored(ledger))
+    begin = a.first_refusal(500)
+    counts = [a.between(begin + i * NS, begin + (i + 10) * NS) for i in range(0, 50, 10)]
+    print(f"admitted in each 10 s: {counts}")
+    assert all(within(n, 5000, a.largest) for n in counts)
+
+
+@pytest.mark.slow
+@pytest.mark.limit(180)
+def test_exact_under_many_short_holds(make_broker, connect, topic):
+    """Nothing is parked but one frame, and there may be any number of holds a second."""
+    broker = make_broker(config={"tidegateParkDelayMs": 0, "tidegateHoldSpacingMs": 0})
+    client = connect(broker)
+    limited(broker, topic, 5000)
+    sender = Sender(producer(client, topic, max_pending_messages=60_000), size=100)
+    time.sleep(20)
+    sender.stop()
+    check_exact(broker, client, topic, sender)
+
+
+# ---- what may happen meanwhile ----
+
+@pytest.fixture
+def held(holding, connect, topic):
+    """A sender that is being held: 10 a second, far from its end."""
+    client = connect(holding)
+    limited(holding, topic, 10)
+    sender = Sender(producer(client, topic))
+    sender.client = client
+    harness.wait_for(lambda: publisher(holding, topic).get("throttleStep") == "hold", what="the hold")
+    time.sleep(0.2)  # it has registered again
+    return sender
+
+
+def test_closed_by_the_application(holding, held, topic):
+    """It returns; a producer of its name may be made at once, and goes on."""
+    name = held.producer.producer_name()
+    held.stopping = True
+    held.producer.close()
+    held.join(10)
+    harness.wait_for(lambda: publisher(holding, topic).get("throttleStep") in (None, "hold"), what="the end")
+    unlimit(holding, topic)
+    again = producer(held.client, topic, producer_name=name)
+    again.send(b"1000000 again")
+    stored = received(held.client, topic, holding.stats(topic)["msgInCounter"])
+    assert stored[-1] == 1_000_000 and stored[:-1] == list(range(len(stored) - 1))
+    assert len(held.ok) <= len(stored) - 1
+    again.close()
+
+
+def test_its_limit_is_removed(holding, held, topic):
+    unlimit(holding, topic)
+    time.sleep(1)
+    held.stop()
+    check_exact(holding, held.client, topic, held)
+
+
+def test_its_topic_is_deleted(holding, held, topic):
+    """Its client makes it anew, and sends there what had no receipt."""
+    holding.ok("DELETE", f"/{harness.rest_path(topic)}?force=true")
+    harness.wait_for(lambda: holding.rest("GET", f"/{harness.rest_path(topic)}/stats").status == 200
+                     and holding.stats(topic)["msgInCounter"] > 1000, 30, what="messages in the new topic")
+    held.stop()
+    assert not held.failed and held.ok == list(range(held.sent))
+    numbers = received(held.client, topic, holding.stats(topic)["msgInCounter"])
+    assert numbers == list(range(numbers[0], held.sent))
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_broker_goes_and_comes(make_broker, connect, topic, crash):
+    broker = make_broker("--broker-port", "28551", config={"tidegateParkDelayMs": PARK_MS})
+    client = connect(broker)
+    limited(broker, topic, 300)
+    sender = Sender(producer(client, topic))
+    harness.wait_for(lambda: publisher(broker, topic).get("throttleStep") == "hold", what="the hold")
+    broker.restart(crash=crash)
+    time.sleep(2)
+    sender.stop()
+    assert not sender.failed and sender.ok == list(range(sender.sent))
+    first_times = dict.fromkeys(received(client, topic, stored_count(broker, topic)))  # a crash may double some
+    assert list(first_times) == list(range(sender.sent))
+
+
+def stored_count(broker, topic):
+    """Messages stored, before and after a restart."""
+    ledger = broker.ok("GET", f"/{harness.rest_path(topic)}/lastMessageId")["ledgerId"]
+    return sum(row["messages"] for row in broker.stored(ledger))

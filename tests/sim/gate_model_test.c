@@ -184,8 +184,7 @@ static void frames_come(struct model *m, struct model_producer *p)
         if (v == HOLD_DISOBEYED)
             p->parked = 0;
         /* Beyond the allowance comes only what had been received before the pause. */
-        if ((v == HOLD_TAKE || v == HOLD_TAKE_AND_TELL) && p->gate.step != GATE_OPEN &&
-            p->parked < 2 * ALLOWANCE)
+        if (v == HOLD_TAKE && p->gate.step != GATE_OPEN && p->parked < 2 * ALLOWANCE)
             p->parked++;
     }
 }

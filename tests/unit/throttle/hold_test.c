@@ -114,8 +114,8 @@ static void test_late_frames_are_no_resume(void **state)
     assert_int_equal(frame(&h, 10, T + MONO_S), HOLD_TAKE);
     for (uint64_t id = 11; id < 22; id++)
         assert_int_equal(frame(&h, id, T + MONO_S), HOLD_TAKE);
-    assert_int_equal(frame(&h, 22, T + MONO_S), HOLD_TAKE_AND_TELL);
-    assert_int_equal(h.state, HOLD_FLOWING);
+    assert_int_equal(frame(&h, 22, T + MONO_S), HOLD_TAKE);
+    assert_int_equal(frame(&h, 23, T + MONO_S), HOLD_TAKE);
 }
 
 static void test_the_rest_of_a_message_in_chunks_is_no_resume(void **state)
@@ -135,9 +135,9 @@ static void test_after_a_long_hold_nothing_is_late(void **state)
 {
     (void)state;
     struct hold h = released(10, 20, HOLD_STALE_NS);
-    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE_AND_TELL);
+    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE);
     h = released(10, 20, MONO_S); /* nor when nothing came at all until then */
-    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE_AND_TELL);
+    assert_int_equal(frame(&h, 21, T + HOLD_STALE_NS), HOLD_TAKE);
 }
 
 static void test_no_resume_in_250_ms_is_one_more_hold_without_the_check(void **state)
@@ -179,12 +179,31 @@ static void test_receipts_wait_until_all_has_come_again(void **state)
 {
     (void)state;
     struct hold h = released(10, 12, 3 * MONO_S);
+    int64_t t = T + 3 * MONO_S;
+    frame(&h, 10, t);
+    frame(&h, 11, t);
+    assert_int_equal(hold_due(&h, t + HOLD_QUIET_NS), HOLD_NOTHING);
+    frame(&h, 12, t);
+    assert_true(hold_keeps_receipts(&h)); /* there may be more that was never seen before */
+    assert_int_equal(hold_due(&h, t + HOLD_QUIET_NS - 1), HOLD_NOTHING);
+    frame(&h, 13, t + HOLD_QUIET_NS - 1);
+    assert_int_equal(hold_due(&h, t + HOLD_QUIET_NS), HOLD_NOTHING);
     assert_true(hold_keeps_receipts(&h));
-    assert_int_equal(frame(&h, 10, T + 3 * MONO_S), HOLD_TAKE);
-    assert_int_equal(frame(&h, 11, T + 3 * MONO_S), HOLD_TAKE);
-    assert_true(hold_keeps_receipts(&h));
-    assert_int_equal(frame(&h, 12, T + 3 * MONO_S), HOLD_TAKE_AND_TELL);
+    assert_int_equal(hold_due(&h, t + 2 * HOLD_QUIET_NS - 1), HOLD_TELL);
     assert_false(hold_keeps_receipts(&h));
+    assert_int_equal(h.state, HOLD_FLOWING);
+}
+
+static void test_receipts_do_not_wait_for_one_who_is_never_quiet(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 12, 3 * MONO_S);
+    int64_t t = T + 3 * MONO_S;
+    for (uint64_t i = 0; i < HOLD_CAME_NS / MONO_MS; i++) {
+        frame(&h, 12 + i, t + (int64_t)i * MONO_MS);
+        assert_int_equal(hold_due(&h, t + (int64_t)i * MONO_MS), HOLD_NOTHING);
+    }
+    assert_int_equal(hold_due(&h, t + HOLD_CAME_NS), HOLD_TELL);
 }
 
 static void test_receipts_wait_no_longer_than_the_sending_goes_on(void **state)
@@ -366,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_no_resume_in_250_ms_is_one_more_hold_without_the_check),
         cmocka_unit_test(test_one_more_hold_does_not_wait_for_the_second_between_holds),
         cmocka_unit_test(test_receipts_wait_until_all_has_come_again),
+        cmocka_unit_test(test_receipts_do_not_wait_for_one_who_is_never_quiet),
         cmocka_unit_test(test_receipts_wait_no_longer_than_the_sending_goes_on),
         cmocka_unit_test(test_receipts_of_one_who_was_not_heard_are_kept_for_two_seconds),
         cmocka_unit_test(test_one_hold_a_second_at_most),
