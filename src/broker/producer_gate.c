@@ -13,27 +13,58 @@ static bool budget_is_used_up(const struct shard *s)
     return budget_is_over(&s->broker->budget, BUDGET_PARKED);
 }
 
-/* Whoever is paused because the memory of all is used up, not his own allowance, is noted: what
- * others give back lets him go on, long before his own turn may come. */
+/* Whoever waits because the memory of all is used up, not his own allowance, is noted: what others
+ * give back lets him go on, long before his own turn may come. */
+static void want_memory(struct producer *p)
+{
+    if (!p->wants_memory)
+        DL_APPEND2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    p->wants_memory = true;
+}
+
+static void want_no_memory(struct producer *p)
+{
+    if (p->wants_memory)
+        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    p->wants_memory = false;
+}
+
 static void pause_socket(struct producer *p)
 {
-    struct shard *s = p->topic->shard;
     p->pausing = true;
     conn_pause_for_producer(p->conn);
-    p->wants_memory = budget_is_used_up(s);
-    if (!p->wants_memory)
+    if (!budget_is_used_up(p->topic->shard))
         return;
-    DL_APPEND2(s->wanting_memory, p, wanting_prev, wanting_next);
-    event_buffer_full(s, BUFFER_PARKED);
+    want_memory(p);
+    event_buffer_full(p->topic->shard, BUFFER_PARKED);
 }
 
 static void resume_socket(struct producer *p)
 {
     p->pausing = false;
     conn_resume_for_producer(p->conn);
-    if (p->wants_memory)
-        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
-    p->wants_memory = false;
+    want_no_memory(p);
+}
+
+static void release(struct producer *p, int64_t now_ns)
+{
+    want_no_memory(p);
+    producer_hold_release(p, now_ns);
+}
+
+/* One that is held, and could be released, stays held while there is no memory for what it would
+ * send. */
+static bool may_release(struct producer *p, int64_t now_ns)
+{
+    if (!producer_may_be_released(p, now_ns))
+        return false;
+    if (!producer_is_held(p) || producer_hold_has_room(p))
+        return true;
+    if (p->gate.reasons == 0) /* else memory is not all it waits for */
+        want_memory(p);
+    else
+        want_no_memory(p);
+    return false;
 }
 
 static void act(struct producer *p, enum gate_action a, int64_t now_ns)
@@ -51,7 +82,7 @@ static void act(struct producer *p, enum gate_action a, int64_t now_ns)
         producer_hold_begin(p, now_ns);
         break;
     case GATE_RELEASE_AND_END:
-        producer_hold_release(p, now_ns);
+        release(p, now_ns);
         throttle_log_ended(p);
         break;
     case GATE_PAUSE_SOCKET:
@@ -82,7 +113,7 @@ void producer_advance(struct producer *p, int64_t now_ns)
             .parked = p->parking.frames > 0,
             .parking_full = parking_full(&p->parking),
             .parking_low = parking_low(&p->parking) || p->wants_memory,
-            .may_release = producer_may_be_released(p, now_ns),
+            .may_release = may_release(p, now_ns),
             .must_hold = producer_must_be_held(p),
         };
         f.may_hold = f.parking_full && producer_may_be_held(p);
@@ -94,7 +125,8 @@ void producer_advance(struct producer *p, int64_t now_ns)
     } while (a != GATE_NOTHING);
 }
 
-/* An eighth must be free: or each frame that is granted would let one socket be read for one. */
+/* An eighth must be free: or each frame that is granted would let one socket be read for one, or
+ * one of many be released for as little. */
 void producers_memory_given_back(struct shard *s)
 {
     const struct budget *b = &s->broker->budget;
@@ -105,5 +137,7 @@ void producers_memory_given_back(struct shard *s)
     DL_FOREACH_SAFE2(s->wanting_memory, p, next, wanting_next)
     {
         producer_advance(p, shard_now_ns(s));
+        if (p->wants_memory && producer_is_held(p))
+            return; /* in turn: smaller ones don't overtake it */
     }
 }

@@ -69,6 +69,46 @@ static void tell(struct producer_hold *h)
     h->kept_len = h->kept_cap = 0;
 }
 
+/* ---- memory ---- */
+
+static int64_t expected_bytes(const struct producer *p)
+{
+    struct parking_amount a = hold_outstanding(&p->held->hold);
+    const struct parking *k = &p->parking;
+    if (a.messages > k->allow_messages) {
+        a.bytes = (uint64_t)((double)a.bytes / (double)a.messages * (double)k->allow_messages);
+        a.messages = k->allow_messages;
+    }
+    uint64_t bytes = a.bytes < k->allow_bytes ? a.bytes : k->allow_bytes;
+    return (int64_t)(bytes + a.messages * sizeof(struct parked_frame));
+}
+
+bool producer_hold_has_room(const struct producer *p)
+{
+    const struct budget *b = &p->topic->shard->broker->budget;
+    int64_t used = budget_used(b, BUDGET_PARKED), share = b->share_bytes[BUDGET_PARKED];
+    return used < share / 2 || used + expected_bytes(p) < share;
+}
+
+static void reserve(struct producer_hold *h)
+{
+    h->reserved_bytes = expected_bytes(h->producer);
+    budget_force(&h->producer->topic->shard->broker->budget, BUDGET_PARKED, h->reserved_bytes);
+}
+
+void producer_hold_parked(struct producer *p, int64_t bytes)
+{
+    struct producer_hold *h = p->held;
+    int64_t n = bytes < h->reserved_bytes ? bytes : h->reserved_bytes;
+    budget_give(&p->topic->shard->broker->budget, BUDGET_PARKED, n);
+    h->reserved_bytes -= n;
+}
+
+static void unreserve(struct producer_hold *h)
+{
+    producer_hold_parked(h->producer, h->reserved_bytes);
+}
+
 /* ---- facts ---- */
 
 bool producer_may_be_held(const struct producer *p)
@@ -97,6 +137,7 @@ void producer_hold_begin(struct producer *p, int64_t now_ns)
 {
     struct producer_hold *h = hold_of(p);
     struct parking_amount owed = {p->parking.messages, producer_parked_bytes(p)};
+    unreserve(h);
     hold_begin(&h->hold, owed, now_ns);
     h->times++;
     p->topic->holds++;
@@ -117,6 +158,7 @@ void producer_hold_release(struct producer *p, int64_t now_ns)
     if (!h || h->hold.state != HOLD_REGISTERED)
         return; /* it has ended meanwhile */
     hold_release(&h->hold, now_ns);
+    reserve(h);
     say_ready(h);
     arm(h);
 }
@@ -183,6 +225,7 @@ static void on_timer(struct timer *t, int64_t now_ns)
         producer_advance(p, now_ns);
         break;
     case HOLD_TELL:
+        unreserve(h); /* what was to come has come */
         tell(h);
         break;
     case HOLD_FORGET:
@@ -203,6 +246,7 @@ void producer_hold_end_by_client(struct producer *p)
         return;
     hold_drop(&p->held->hold);
     p->held->answer_owed = false;
+    unreserve(p->held);
     tell(p->held);
     arm(p->held);
 }
@@ -221,12 +265,22 @@ bool producer_hold_end_by_broker(struct producer *p)
     return knows;
 }
 
+void producer_hold_stop(struct producer *p)
+{
+    if (!p->held || p->held->hold.state != HOLD_RELEASED)
+        return;
+    hold_keep_no_more(&p->held->hold);
+    tell(p->held);
+    arm(p->held);
+}
+
 void producer_hold_drop(struct producer *p)
 {
     if (!p->held)
         return;
     hold_drop(&p->held->hold);
     p->held->answer_owed = false;
+    unreserve(p->held);
     p->held->kept_len = 0;
     arm(p->held);
 }

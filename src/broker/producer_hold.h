@@ -20,6 +20,7 @@ struct producer_hold {
     uint32_t kept_len, kept_cap;
     bool answer_owed; /* REGISTERED: its PRODUCER of <request_id> waits for ready = true */
     uint64_t request_id;
+    int64_t reserved_bytes; /* of the parking budget, for what comes again after a release */
     uint64_t times, discarded_messages, discarded_bytes; /* since the producer came */
 };
 
@@ -37,7 +38,14 @@ static inline bool producer_is_held(const struct producer *p)
 void producer_hold_begin(struct producer *p, int64_t now_ns);
 void producer_hold_release(struct producer *p, int64_t now_ns);
 
+/* Before a release: is there memory to park what its client will send again? Else it had better
+ * stay held: few are given enough, rather than many too little. */
+bool producer_hold_has_room(const struct producer *p);
+
 /* ---- what happens to it ---- */
+
+/* So much of what was reserved at its release is parked now. */
+void producer_hold_parked(struct producer *p, int64_t bytes);
 
 /* A SEND of one that has been held: may it be taken? False: it was discarded. */
 bool producer_hold_takes(struct producer *p, const struct publish *m, int64_t now_ns);
@@ -50,6 +58,8 @@ bool producer_hold_keeps(struct producer *p, const struct kept_receipt *r);
  * knows that it is closed, or will. */
 void producer_hold_end_by_client(struct producer *p);
 bool producer_hold_end_by_broker(struct producer *p);
+/* The broker stops: its client hears of what is stored, where it may. */
+void producer_hold_stop(struct producer *p);
 /* It has been closed: nothing is said, nothing fires any more. */
 void producer_hold_drop(struct producer *p);
 void producer_hold_free(struct producer *p);

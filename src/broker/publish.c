@@ -120,6 +120,8 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
         .len = m->len,
         .parked_ns = now_ns,
     };
+    if (p->held)
+        producer_hold_parked(p, (int64_t)(sizeof f + m->len));
     parking_put(&p->parking, &f, m->body);
     p->topic->parked_msgs += m->messages;
     p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;

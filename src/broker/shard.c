@@ -9,7 +9,7 @@
 #include "broker/broker.h"
 #include "broker/front.h"
 #include "broker/link.h"
-#include "broker/producer.h"
+#include "broker/producer_hold.h"
 #include "broker/subscription.h"
 #include "broker/topic.h"
 
@@ -171,8 +171,10 @@ static void stop_step(struct timer *t, int64_t now_ns)
 static void drop_what_is_parked(struct shard *s)
 {
     for (struct topic *t = s->topics; t; t = t->hh.next)
-        for (struct producer *p = t->producers; p; p = p->next)
+        for (struct producer *p = t->producers; p; p = p->next) {
+            producer_hold_stop(p);
             publish_abandon(p);
+        }
 }
 
 void shard_stop(struct shard *s)

@@ -76,13 +76,24 @@ void hold_release(struct hold *h, int64_t now_ns)
     h->resumed = h->came = false;
     h->keeps = true;
     h->checks = h->discarded && !h->is_second && now_ns - h->closed_ns < HOLD_STALE_NS;
-    h->window.messages = larger(h->window.messages, h->seen.messages);
-    h->window.bytes = larger(h->window.bytes, h->seen.bytes);
+    h->window = hold_outstanding(h);
 }
 
 bool hold_keeps_receipts(const struct hold *h)
 {
     return h->state == HOLD_CLOSED || (h->state == HOLD_RELEASED && h->keeps);
+}
+
+static void leave_released(struct hold *h)
+{
+    if (h->state == HOLD_RELEASED && !h->checks && !h->keeps)
+        h->state = HOLD_FLOWING;
+}
+
+void hold_keep_no_more(struct hold *h)
+{
+    h->keeps = false;
+    leave_released(h);
 }
 
 void hold_drop(struct hold *h)
@@ -123,12 +134,6 @@ static bool is_stale(const struct hold *h, struct hold_position at, int64_t now_
     if (!h->checks || compare(at, h->highest) <= 0)
         return false;
     return h->stale_ns != 0 || now_ns - h->closed_ns < HOLD_STALE_NS;
-}
-
-static void leave_released(struct hold *h)
-{
-    if (!h->checks && !h->keeps)
-        h->state = HOLD_FLOWING;
 }
 
 static enum hold_verdict take(struct hold *h, struct hold_position at)
@@ -232,6 +237,13 @@ static bool fits(struct parking_amount a, struct parking_amount in)
     return a.messages <= in.messages && a.bytes <= in.bytes;
 }
 
+/* Some more than was seen: it is seen only in part, and one frame too many is one more hold. */
+static uint64_t grown(uint64_t window, uint64_t most)
+{
+    uint64_t more = window + window / 8;
+    return more < most ? more : most;
+}
+
 struct parking_amount hold_allowance(const struct hold *h, struct parking_amount least,
                                      struct parking_amount base, struct parking_amount most)
 {
@@ -243,8 +255,14 @@ struct parking_amount hold_allowance(const struct hold *h, struct parking_amount
         return h->resent_bytes >= HOLD_HEAVY_BYTES ? most : base;
     if (!h->knows_window)
         return base;
-    return (struct parking_amount){larger(base.messages, h->window.messages),
-                                   larger(base.bytes, h->window.bytes)};
+    return (struct parking_amount){larger(base.messages, grown(h->window.messages, most.messages)),
+                                   larger(base.bytes, grown(h->window.bytes, most.bytes))};
+}
+
+struct parking_amount hold_outstanding(const struct hold *h)
+{
+    return (struct parking_amount){larger(h->window.messages, h->seen.messages),
+                                   larger(h->window.bytes, h->seen.bytes)};
 }
 
 #define BIT(reason) (UINT32_C(1) << (reason))

@@ -103,6 +103,8 @@ bool hold_registered(struct hold *h, int64_t now_ns);
 bool hold_may_release(const struct hold *h, bool owed, int64_t now_ns);
 void hold_release(struct hold *h, int64_t now_ns); /* it is said */
 bool hold_keeps_receipts(const struct hold *h);
+/* The broker stops: receipts that are kept back after a release go out. */
+void hold_keep_no_more(struct hold *h);
 /* The producer ends, or begins anew: nothing of this hold counts any more. */
 void hold_drop(struct hold *h);
 
@@ -123,6 +125,9 @@ enum hold_due hold_due(struct hold *h, int64_t now_ns);
  * <least> for good: what is parked when its client gives up all it has is stored in vain. */
 struct parking_amount hold_allowance(const struct hold *h, struct parking_amount least,
                                      struct parking_amount base, struct parking_amount most);
+/* What its client had outstanding at most, as far as it was seen: it comes again after a release.
+ */
+struct parking_amount hold_outstanding(const struct hold *h);
 /* Is one of these reasons (bits) worth a hold? Not those that last milliseconds. */
 bool hold_suits(uint32_t reasons);
 

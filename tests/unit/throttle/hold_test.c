@@ -280,7 +280,7 @@ static void test_what_the_first_hold_saw_may_be_a_part_of_the_window(void **stat
     hold_begin(&h, owed, T + 5 * MONO_S);
     hold_registered(&h, T + 5 * MONO_S);
     hold_release(&h, T + 7 * MONO_S);
-    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2250, UINT64_MAX));
 }
 
 static void test_the_allowance_grows_to_the_window(void **state)
@@ -289,11 +289,13 @@ static void test_the_allowance_grows_to_the_window(void **state)
     struct hold h = fresh();
     assert_true(is(hold_allowance(&h, least, base, most), 1000, UINT64_MAX));
     h = released_again(201, 2000, MONO_S); /* 200 owed and 1800 discarded */
-    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2250, UINT64_MAX));
     hold_begin(&h, owed, T + 5 * MONO_S); /* a smaller one changes nothing */
     hold_registered(&h, T + 5 * MONO_S);
     hold_release(&h, T + 7 * MONO_S);
-    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2250, UINT64_MAX));
+    struct parking_amount less = {2100, UINT64_MAX}; /* not beyond the most */
+    assert_true(is(hold_allowance(&h, least, base, less), 2100, UINT64_MAX));
     struct parking_amount wide = {20000, UINT64_MAX}; /* it was set to more than that */
     assert_true(is(hold_allowance(&h, least, wide, most), 20000, UINT64_MAX));
 }
@@ -312,7 +314,7 @@ static void test_it_falls_to_the_least_when_messages_have_expired(void **state)
     (void)state;
     struct hold h = released_again(201, 2000, 3 * MONO_S);
     frame(&h, 201, T + 3 * MONO_S);
-    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2250, UINT64_MAX));
     h = released_again(201, 2000, 3 * MONO_S);
     frame(&h, 202, T + 3 * MONO_S); /* where is 201? */
     assert_true(is(hold_allowance(&h, least, base, most), 125, UINT64_MAX));
@@ -331,7 +333,7 @@ static void test_late_frames_are_not_taken_for_expired_ones(void **state)
     struct hold h = released_again(201, 2000, MONO_S);
     frame(&h, 2001, T + MONO_S);
     frame(&h, 201, T + MONO_S);
-    assert_true(is(hold_allowance(&h, least, base, most), 2000, UINT64_MAX));
+    assert_true(is(hold_allowance(&h, least, base, most), 2250, UINT64_MAX));
 }
 
 static void test_a_client_that_does_not_come_back_is_forgotten(void **state)
@@ -358,6 +360,18 @@ static void test_what_ends_is_held_no_more(void **state)
     assert_false(hold_keeps_receipts(&h));
     assert_int_equal(hold_deadline_ns(&h), MONO_NEVER);
     assert_int_equal(hold_due(&h, T), HOLD_NOTHING);
+}
+
+static void test_receipts_go_out_when_the_broker_stops(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 12, MONO_S);
+    hold_keep_no_more(&h);
+    assert_false(hold_keeps_receipts(&h));
+    assert_int_equal(frame(&h, 13, T + MONO_S), HOLD_DISCARD); /* the order is kept */
+    hold_begin((h = fresh(), &h), owed, T);
+    hold_keep_no_more(&h);
+    assert_true(hold_keeps_receipts(&h)); /* its client would drop them, and its connection */
 }
 
 static void test_what_lasts_milliseconds_is_not_worth_a_hold(void **state)
@@ -396,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_late_frames_are_not_taken_for_expired_ones),
         cmocka_unit_test(test_a_client_that_does_not_come_back_is_forgotten),
         cmocka_unit_test(test_what_ends_is_held_no_more),
+        cmocka_unit_test(test_receipts_go_out_when_the_broker_stops),
         cmocka_unit_test(test_what_lasts_milliseconds_is_not_worth_a_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
