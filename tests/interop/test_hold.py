@@ -194,13 +194,12 @@ def test_what_is_sent_again_ends_when_the_window_fits(holding, connect, topic):
     client = connect(holding)
     limited(holding, topic, 500)
     sender = Sender(producer(client, topic))
-    harness.wait_for(lambda: publisher(holding, topic).get("holds", 0) >= 3
-                     and publisher(holding, topic)["throttleStep"] != "hold", 30, "the third release")
-    time.sleep(0.5)
+    time.sleep(6)  # each hold lasts for what is parked: 0.4 s at first, 2 s at most
     before = publisher(holding, topic)
     time.sleep(4)
     after = publisher(holding, topic)
     sender.stop()
+    assert 1 <= before["holds"] <= 3
     assert after["discardedMessages"] == before["discardedMessages"] and after["holds"] == before["holds"]
     assert after["throttled"]
     check_exact(holding, client, topic, sender)
