@@ -91,6 +91,21 @@ static json_t *list_waiting(const struct topic *t, struct waiting_sum *sum, int6
     return list;
 }
 
+/* Whom limits in dry run would have held up. */
+static json_t *list_over_dry_run(const struct topic *t)
+{
+    json_t *list = json_array();
+    int shown = 0;
+    for (const struct producer *p = t->producers; p != NULL && shown < WAITING_SHOWN; p = p->next) {
+        if (p->over_dry_run == 0)
+            continue;
+        json_array_append_new(list, json_pack("{s:s,s:I}", "producerName", p->name, "frames",
+                                              (json_int_t)p->over_dry_run));
+        shown++;
+    }
+    return list;
+}
+
 /* What the topic's worker found and the control worker needs to go on. */
 struct found {
     struct waiting_sum sum;
@@ -148,6 +163,7 @@ static void explain_there(struct part *p, struct topic *t)
     json_object_set_new(out, "parkedBytes", json_integer((json_int_t)f->sum.bytes));
     json_object_set_new(out, "scopes", list_scopes(t, &x, binding, &f->sum));
     json_object_set_new(out, "waiting", waiting);
+    json_object_set_new(out, "wouldWait", list_over_dry_run(t));
     p->result = out;
     part_end(p, TG_OK);
 }

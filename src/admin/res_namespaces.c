@@ -82,6 +82,8 @@ void namespaces_get(struct call *c)
         json_object_set_new(rates, c->broker->settings->cluster_name,
                             rate_policy_to_json(&n->publish_rate));
     json_object_set_new(doc, "publishMaxMessageRate", rates);
+    if (n->producer_rate.present)
+        json_object_set_new(doc, "producerPublishRate", rate_policy_to_json(&n->producer_rate));
     if (n->publish_quota.present) /* Pulsar has no such policy: no cluster is in between */
         json_object_set_new(doc, "publishQuota", rate_policy_to_json(&n->publish_quota));
     if (n->group != NULL)

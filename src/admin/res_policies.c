@@ -1,5 +1,5 @@
-/* res_policies.c - publishRate of a namespace and of a topic; publishQuota of a namespace, a tenant
- * and a partitioned topic.
+/* res_policies.c - publishRate and producerPublishRate of a namespace and of a topic; publishQuota
+ * of a namespace, a tenant and a partitioned topic.
  *
  * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
  * are made later. A partition has none of its own. */
@@ -43,6 +43,21 @@ static void reply_policy(struct call *c, const struct rate_policy *p)
         reply_status(c, 200); /* an empty body: unset, as Pulsar has it here */
 }
 
+static void set_ns_rate(struct call *c, enum rate_kind kind)
+{
+    struct rate_policy p;
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL && read_rate(c, &p))
+        registry_set_ns_rate(res_registry(c), n, kind, &p, on_ns_policy, c);
+}
+
+static void delete_ns_rate(struct call *c, enum rate_kind kind)
+{
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL)
+        registry_set_ns_rate(res_registry(c), n, kind, NULL, on_ns_policy, c);
+}
+
 void policies_ns_rate_get(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
@@ -52,17 +67,29 @@ void policies_ns_rate_get(struct call *c)
 
 void policies_ns_rate_set(struct call *c)
 {
-    struct rate_policy p;
-    struct ns *n = res_ns(c, no_ns);
-    if (n != NULL && read_rate(c, &p))
-        registry_set_ns_publish_rate(res_registry(c), n, &p, on_ns_policy, c);
+    set_ns_rate(c, RATE_OF_TOPIC);
 }
 
 void policies_ns_rate_delete(struct call *c)
 {
+    delete_ns_rate(c, RATE_OF_TOPIC);
+}
+
+void policies_ns_producer_rate_get(struct call *c)
+{
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        registry_set_ns_publish_rate(res_registry(c), n, NULL, on_ns_policy, c);
+        reply_policy(c, &n->producer_rate);
+}
+
+void policies_ns_producer_rate_set(struct call *c)
+{
+    set_ns_rate(c, RATE_OF_PRODUCER);
+}
+
+void policies_ns_producer_rate_delete(struct call *c)
+{
+    delete_ns_rate(c, RATE_OF_PRODUCER);
 }
 
 void policies_ns_quota_get(struct call *c)
@@ -157,31 +184,38 @@ static bool find_owner(struct call *c, struct policy_owner *o)
     return o->place != NULL;
 }
 
-/* The policy in force: the topic's own, else the namespace's, else the broker's; absent: none is
- * set anywhere. */
-static struct rate_policy applied_rate(struct call *c, const struct rate_policy *own,
-                                       const struct ns *n)
+/* The owner's own policy. */
+static struct rate_policy own_rate(const struct policy_owner *o, enum rate_kind k)
 {
-    const struct settings *s = registry_settings(res_registry(c));
-    if (own->present)
-        return *own;
-    if (n->publish_rate.present)
-        return n->publish_rate;
-    bool set = s->max_topic_rate_msgs > 0 || s->max_topic_rate_bytes > 0;
-    return (struct rate_policy){
-        .present = set,
-        .spec = {.msgs.rate = s->max_topic_rate_msgs, .bytes.rate = s->max_topic_rate_bytes}};
+    if (o->place != NULL)
+        return o->place->rate[k];
+    return k == RATE_OF_TOPIC ? o->partitioned->publish_rate : o->partitioned->producer_rate;
 }
 
-void policies_topic_rate_get(struct call *c)
+/* The policy in force: the topic's own, else the namespace's, else the broker's; absent: none is
+ * set anywhere. */
+static struct rate_policy applied_rate(struct call *c, const struct policy_owner *o,
+                                       enum rate_kind k)
+{
+    const struct settings *s = registry_settings(res_registry(c));
+    const struct ns *n = o->place != NULL ? o->place->ns : o->partitioned->ns;
+    struct rate_policy own = own_rate(o, k);
+    const struct rate_policy *of_ns = k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate;
+    if (own.present || of_ns->present)
+        return own.present ? own : *of_ns;
+    bool of_topic = k == RATE_OF_TOPIC;
+    struct tg_limit_spec spec = {
+        .msgs.rate = of_topic ? s->max_topic_rate_msgs : s->max_producer_rate_msgs,
+        .bytes.rate = of_topic ? s->max_topic_rate_bytes : s->max_producer_rate_bytes};
+    return (struct rate_policy){.present = tg_limit_spec_is_set(&spec), .spec = spec};
+}
+
+static void get_rate(struct call *c, enum rate_kind k)
 {
     struct policy_owner o;
     if (!find_owner(c, &o))
         return;
-    struct rate_policy p =
-        o.partitioned != NULL ? o.partitioned->publish_rate : o.place->publish_rate;
-    if (call_flag(c, "applied"))
-        p = applied_rate(c, &p, o.partitioned != NULL ? o.partitioned->ns : o.place->ns);
+    struct rate_policy p = call_flag(c, "applied") ? applied_rate(c, &o, k) : own_rate(&o, k);
     if (p.present)
         reply_json(c, 200, rate_policy_to_json(&p));
     else
@@ -203,28 +237,59 @@ static void on_partitioned_rate(void *ctx, enum tg_err e)
         reply_err(c, e);
 }
 
-static void set_rate(struct call *c, const struct policy_owner *o, const struct rate_policy *p)
+static void change_rate(struct call *c, const struct policy_owner *o, enum rate_kind k,
+                        const struct rate_policy *p)
 {
     if (o->partitioned != NULL)
-        registry_set_partitioned_publish_rate(res_registry(c), o->partitioned, p,
-                                              on_partitioned_rate, c);
+        registry_set_partitioned_rate(res_registry(c), o->partitioned, k, p, on_partitioned_rate,
+                                      c);
     else
-        place_set_publish_rate(o->place, p, on_topic_rate, c);
+        place_set_rate(o->place, k, p, on_topic_rate, c);
 }
 
-void policies_topic_rate_set(struct call *c)
+static void set_rate(struct call *c, enum rate_kind k)
 {
     struct policy_owner o;
     struct rate_policy p;
     if (find_owner(c, &o) && read_rate(c, &p))
-        set_rate(c, &o, &p);
+        change_rate(c, &o, k, &p);
+}
+
+static void delete_rate(struct call *c, enum rate_kind k)
+{
+    struct policy_owner o;
+    if (find_owner(c, &o))
+        change_rate(c, &o, k, NULL);
+}
+
+void policies_topic_rate_get(struct call *c)
+{
+    get_rate(c, RATE_OF_TOPIC);
+}
+
+void policies_topic_rate_set(struct call *c)
+{
+    set_rate(c, RATE_OF_TOPIC);
 }
 
 void policies_topic_rate_delete(struct call *c)
 {
-    struct policy_owner o;
-    if (find_owner(c, &o))
-        set_rate(c, &o, NULL);
+    delete_rate(c, RATE_OF_TOPIC);
+}
+
+void policies_topic_producer_rate_get(struct call *c)
+{
+    get_rate(c, RATE_OF_PRODUCER);
+}
+
+void policies_topic_producer_rate_set(struct call *c)
+{
+    set_rate(c, RATE_OF_PRODUCER);
+}
+
+void policies_topic_producer_rate_delete(struct call *c)
+{
+    delete_rate(c, RATE_OF_PRODUCER);
 }
 
 /* ---- publishQuota of a partitioned topic ---- */

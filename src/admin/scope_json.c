@@ -20,6 +20,13 @@ static void put_dimension(json_t *j, const char *unit, const struct tg_rate_spec
     }
 }
 
+static json_t *would_throttle_json(const struct explain_scope *s)
+{
+    return json_pack("{s:I,s:I,s:I,s:I}", "frames", (json_int_t)s->over.frames, "messages",
+                     (json_int_t)s->over.msgs, "bytes", (json_int_t)s->over.bytes, "ms",
+                     (json_int_t)(s->over_ns / MONO_MS));
+}
+
 json_t *scope_json(const struct explain_scope *s)
 {
     int64_t period_ns = s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S;
@@ -33,6 +40,9 @@ json_t *scope_json(const struct explain_scope *s)
     json_object_set_new(j, "periodMs", json_integer(period_ns / MONO_MS));
     json_object_set_new(j, "msgRateIn", json_real(s->rate_msgs));
     json_object_set_new(j, "msgThroughputIn", json_real(s->rate_bytes));
+    json_object_set_new(j, "enforced", json_boolean(!s->dry_run));
+    if (s->dry_run)
+        json_object_set_new(j, "wouldThrottle", would_throttle_json(s));
     json_object_set_new(j, "waitMs", json_real((double)s->wait_ns / (double)MONO_MS));
     char *command = tg_limit_spec_is_set(&s->spec) ? explain_command(s) : NULL;
     json_object_set_new(j, "command", command != NULL ? json_string(command) : json_null());

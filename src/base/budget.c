@@ -23,6 +23,18 @@ void budget_init(struct budget *b, int64_t total_bytes)
     }
 }
 
+static void limit_share(struct budget *b, enum budget_kind kind, int64_t most)
+{
+    if (b->share_bytes[kind] > most)
+        b->share_bytes[kind] = most;
+}
+
+void budget_limit_publishing(struct budget *b, int64_t bytes)
+{
+    limit_share(b, BUDGET_INFLIGHT, bytes / 3);
+    limit_share(b, BUDGET_PARKED, bytes - bytes / 3);
+}
+
 bool budget_take(struct budget *b, enum budget_kind kind, int64_t n)
 {
     int64_t before = atomic_fetch_add_explicit(&b->used_bytes[kind], n, memory_order_relaxed);

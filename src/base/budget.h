@@ -27,6 +27,10 @@ struct budget {
 /* Splits <total_bytes> into shares per kind (see budget.c for the split and its reasons). */
 void budget_init(struct budget *b, int64_t total_bytes);
 
+/* What is published gets no more than <bytes>: in flight a third of it, parked the rest. Before
+ * anything is charged. */
+void budget_limit_publishing(struct budget *b, int64_t bytes);
+
 /* Takes <n> bytes if the kind's share allows it; false (nothing taken) otherwise. */
 bool budget_take(struct budget *b, enum budget_kind kind, int64_t n);
 /* Takes <n> bytes whatever the share says: for bytes that are here already. */

@@ -68,6 +68,8 @@ enum tg_err broker_open(struct broker *b, struct settings *s, char **why)
     *b = (struct broker){.settings = s, .shards = (int)s->workers, .started_ns = mono_now_ns()};
     TG_ASSERT(b->shards >= 1 && b->shards <= BROKER_WORKERS_MAX); /* settings_set saw to it */
     budget_init(&b->budget, s->memory_bytes);
+    if (s->publish_buffer_mb > 0)
+        budget_limit_publishing(&b->budget, s->publish_buffer_mb << 20);
     enum tg_err e = make_data_dir(s->data_dir, why);
     if (!e)
         e = meta_open(&b->meta, s->data_dir, why);

@@ -163,7 +163,16 @@ static void rest(struct link *l)
     atomic_store(&l->near_waits, true);
 }
 
-/* Other links of the front may still want it to rest: the reason is one for all of them. */
+bool links_make_rest(const struct front *f)
+{
+    bool any = false;
+    for (int i = 0; f->links && i < f->conn.shard->broker->shards; i++)
+        any = any || (f->links[i] && f->links[i]->resting);
+    return any;
+}
+
+/* Other links of the front, or what it has in flight itself, may still want it to rest: the reason
+ * is one for all of them. */
 static void rest_no_more(struct link *l)
 {
     struct front *f = l->front;
@@ -171,10 +180,8 @@ static void rest_no_more(struct link *l)
         return;
     l->resting = false;
     atomic_store(&l->near_waits, false);
-    for (int i = 0; i < l->near_shard->broker->shards; i++)
-        if (f->links[i] && f->links[i]->resting)
-            return;
-    front_resume(f, REASON_CONNECTION_IN_FLIGHT);
+    if (!f->conn.is_full && !links_make_rest(f))
+        front_resume(f, REASON_CONNECTION_IN_FLIGHT);
 }
 
 void link_forward(struct front *f, struct shard *at, const struct frame *frame)

@@ -78,6 +78,8 @@ struct link {
 void link_forward(struct front *f, struct shard *at, const struct frame *frame);
 /* The same for PRODUCER and SUBSCRIBE: returns how many of these have been forwarded to <at>. */
 uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame);
+/* Some link of it makes its socket rest, since the other worker does not keep up. */
+bool links_make_rest(const struct front *f);
 /* The front's socket has taken what it was given. */
 void links_drained(struct front *f);
 /* The front goes: what it had elsewhere goes, too. */

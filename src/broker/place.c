@@ -99,15 +99,14 @@ void place_free(struct place *p)
 struct arrival {
     struct letter letter; /* first */
     struct topic *topic;
-    struct rate_choice rate;
-    int initial_percent;
+    struct topic_rates rates;
 };
 
 static void on_arrival(struct letter *l, struct shard *at)
 {
     struct arrival a = *(struct arrival *)l;
     free(l);
-    topic_join(a.topic, at, &a.rate);
+    topic_join(a.topic, at, &a.rates);
 }
 
 static void on_lost(struct letter *l)
@@ -119,16 +118,16 @@ static void on_lost(struct letter *l)
 /* Its topic, in no shard now, goes to live at <to>. */
 static void settle_at(struct place *p, struct shard *to)
 {
-    struct rate_choice rate = place_rate(p);
+    struct topic_rates rates = {{place_rate(p, RATE_OF_TOPIC), place_rate(p, RATE_OF_PRODUCER)}};
     struct shard *control = &to->broker->shard[0];
     p->shard = to;
     if (to == control) {
-        topic_join(p->topic, to, &rate);
+        topic_join(p->topic, to, &rates);
         return;
     }
     struct arrival *a = xcalloc(1, sizeof *a);
     a->topic = p->topic;
-    a->rate = rate;
+    a->rates = rates;
     letter_post(control, to, &a->letter, on_arrival, on_lost);
 }
 
@@ -242,13 +241,15 @@ void place_create(struct registry *r, const struct topic_name *n, json_t *proper
 enum tg_err place_restore(struct registry *r, const struct topic_name *n, const json_t *row)
 {
     struct ns *ns = registry_ns(r, n->ns);
-    const json_t *rate = json_object_get(row, "publishRate");
-    struct rate_policy policy = {0};
-    char *why = NULL;
+    struct rate_policy policy[RATE_KINDS] = {{0}};
     if (!ns || !json_is_integer(json_object_get(row, "ledger")))
         return TG_ECORRUPT;
-    if (rate && rate_policy_from_json(&policy, rate, &why) != TG_OK) {
-        log_error("topic %s: publishRate in its row: %s", n->full, why);
+    for (int k = 0; k < RATE_KINDS; k++) {
+        const json_t *rate = json_object_get(row, rate_kind_field((enum rate_kind)k));
+        char *why = NULL;
+        if (!rate || rate_policy_from_json(&policy[k], rate, &why) == TG_OK)
+            continue;
+        log_error("topic %s: %s in its row: %s", n->full, rate_kind_field((enum rate_kind)k), why);
         free(why);
         return TG_ECORRUPT;
     }
@@ -256,7 +257,8 @@ enum tg_err place_restore(struct registry *r, const struct topic_name *n, const 
     p->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));
     p->created_wall_ns = json_integer_value(json_object_get(row, "created")) * MONO_MS;
     p->properties = json_incref(json_object_get(row, "properties"));
-    p->publish_rate = p->row_rate = policy;
+    memcpy(p->rate, policy, sizeof policy);
+    memcpy(p->row_rate, policy, sizeof policy);
     make_topic(p, NULL);
     return TG_OK;
 }

@@ -46,10 +46,11 @@ struct place {
     struct topic *topic; /* not to be looked into but on that worker; NULL while CREATING */
     uint64_t ledger;
     int64_t created_wall_ns;
-    json_t *properties;              /* or NULL */
-    struct rate_policy publish_rate; /* its own policy: what is durable, and in force */
-    struct rate_policy row_rate;     /* what the next row says; differs while a change is written */
-    uint64_t row_rate_changes;
+    json_t *properties;                      /* or NULL */
+    struct rate_policy rate[RATE_KINDS];     /* its own policies: what is durable, and in force */
+    struct rate_policy row_rate[RATE_KINDS]; /* what the next row says; differs while a change is
+                                                written */
+    uint64_t row_rate_changes[RATE_KINDS];
     struct chain *chain; /* that its topic has, or had until what is on its way to it arrives */
 };
 
@@ -91,16 +92,16 @@ void place_open(struct registry *r, const struct topic_name *n, bool may_make, s
  * with it they are sent away first. */
 void place_delete(struct place *p, bool force, place_done done, void *ctx);
 /* NULL removes the own policy; durable first. */
-void place_set_publish_rate(struct place *p, const struct rate_policy *rate, place_done done,
-                            void *ctx);
+void place_set_rate(struct place *p, enum rate_kind kind, const struct rate_policy *rate,
+                    place_done done, void *ctx);
 /* Takes <properties> (NULL: none); they are put back when they can't be written. */
 void place_set_properties(struct place *p, json_t *properties, place_done done, void *ctx);
-/* Works out what applies to it - the publish rate (own policy, its partitioned topic's, the
- * namespace's, the broker's), the quotas above - and puts it in force, for those who wait too. */
+/* Works out what applies to it - the rates (own policy, its partitioned topic's, the namespace's,
+ * the broker's), the quotas above - and puts it in force, for those who wait too. */
 void place_apply_policies(struct place *p);
 /* The chain that a topic here is to have: borrowed. */
 struct chain *place_chain(const struct place *p);
-struct rate_choice place_rate(const struct place *p);
+struct rate_choice place_rate(const struct place *p, enum rate_kind kind);
 
 /* ---- doing something with the topic where it lives (visit.c) ---- */
 

@@ -52,8 +52,10 @@ static json_t *row_of(const struct place *p)
                             (json_int_t)(p->created_wall_ns / MONO_MS));
     if (p->properties)
         json_object_set(row, "properties", p->properties);
-    if (p->row_rate.present)
-        json_object_set_new(row, "publishRate", rate_policy_to_json(&p->row_rate));
+    for (int k = 0; k < RATE_KINDS; k++)
+        if (p->row_rate[k].present)
+            json_object_set_new(row, rate_kind_field((enum rate_kind)k),
+                                rate_policy_to_json(&p->row_rate[k]));
     return row;
 }
 
@@ -90,32 +92,39 @@ struct chain *place_chain(const struct place *p)
     return whole ? whole->chain : p->ns->chain;
 }
 
-struct rate_choice place_rate(const struct place *p)
+/* Of the broker, for each topic or each producer. */
+static struct tg_limit_spec default_rate(const struct settings *set, enum rate_kind k)
 {
-    const struct broker *b = p->shard->broker;
-    const struct settings *set = registry_settings(b->registry);
-    struct tg_limit_spec broker_default = {
-        .msgs = {.rate = set->max_topic_rate_msgs},
-        .bytes = {.rate = set->max_topic_rate_bytes},
+    bool of_topic = k == RATE_OF_TOPIC;
+    return (struct tg_limit_spec){
+        .msgs.rate = of_topic ? set->max_topic_rate_msgs : set->max_producer_rate_msgs,
+        .bytes.rate = of_topic ? set->max_topic_rate_bytes : set->max_producer_rate_bytes,
     };
-    const struct rate_policy *own = &p->publish_rate;
+}
+
+struct rate_choice place_rate(const struct place *p, enum rate_kind k)
+{
+    struct tg_limit_spec standard = default_rate(registry_settings(p->shard->broker->registry), k);
+    const struct rate_policy *own = &p->rate[k];
     const struct partitioned *whole = own->present ? NULL : whole_of(p);
+    const struct ns *n = p->ns;
     if (whole)
-        own = &whole->publish_rate;
-    return policy_publish_rate(own, &p->ns->publish_rate, &broker_default);
+        own = k == RATE_OF_TOPIC ? &whole->publish_rate : &whole->producer_rate;
+    return policy_publish_rate(own, k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate,
+                               &standard);
 }
 
 struct new_policies {
     struct visit visit;  /* first */
     struct place *place; /* stays: the topic goes after it has let go of the old chain */
-    struct rate_choice rate;
+    struct topic_rates rates;
     struct chain *chain;
 };
 
 static void put_in_force(struct visit *v, struct topic *t)
 {
     const struct new_policies *n = (const struct new_policies *)v;
-    topic_set_limit(t, &n->rate);
+    topic_set_rates(t, &n->rates);
     topic_set_chain(t, &n->chain->quotas, v); /* goes back when the old one is not used any more */
 }
 
@@ -137,13 +146,15 @@ void place_apply_policies(struct place *p)
         return; /* it gets them when it is made; or has ended, on its worker */
     struct new_policies *n = xcalloc(1, sizeof *n);
     n->place = p;
-    n->rate = place_rate(p);
+    for (int k = 0; k < RATE_KINDS; k++)
+        n->rates.kind[k] = place_rate(p, (enum rate_kind)k);
     n->chain = chain_hold(place_chain(p));
     place_visit(p, &n->visit, put_in_force, in_force);
 }
 
 struct rate_change {
     char *by;
+    enum rate_kind kind;
     struct rate_policy policy;
     uint64_t number;
     struct place *place; /* stays: its deletion is asked for after this, on the same port */
@@ -157,30 +168,31 @@ static void on_rate_saved(void *ctx, enum tg_err e)
     struct place *p = c->place;
     if (!e) {
         registry_limit_changed(p->shard->broker->registry, c->by, "topic", p->name.full,
-                               "publishRate", &p->publish_rate, &c->policy);
-        p->publish_rate = c->policy;
+                               rate_kind_field(c->kind), &p->rate[c->kind], &c->policy);
+        p->rate[c->kind] = c->policy;
         place_apply_policies(p);
-    } else if (p->row_rate_changes == c->number) {
-        p->row_rate = p->publish_rate;
+    } else if (p->row_rate_changes[c->kind] == c->number) {
+        p->row_rate[c->kind] = p->rate[c->kind];
     }
     c->done(c->ctx, e ? NULL : p, e);
     free(c->by);
     free(c);
 }
 
-void place_set_publish_rate(struct place *p, const struct rate_policy *rate, place_done done,
-                            void *ctx)
+void place_set_rate(struct place *p, enum rate_kind kind, const struct rate_policy *rate,
+                    place_done done, void *ctx)
 {
     struct rate_change *c = xcalloc(1, sizeof *c);
     if (rate)
         c->policy = *rate;
     const char *by = registry_author(p->shard->broker->registry);
     c->by = by ? xstrdup(by) : NULL;
-    c->number = ++p->row_rate_changes;
+    c->kind = kind;
+    c->number = ++p->row_rate_changes[kind];
     c->place = p;
     c->done = done;
     c->ctx = ctx;
-    p->row_rate = c->policy;
+    p->row_rate[kind] = c->policy;
     place_row_put(p, on_rate_saved, c);
 }
 

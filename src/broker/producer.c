@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/producer_hold.h"
+#include "broker/producer_limit.h"
 
 struct producer *conn_producer(struct conn *c, uint64_t id)
 {
@@ -50,6 +51,7 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     c->producer_count++;
     DL_APPEND(t->producers, p);
     t->producer_count++;
+    producer_limit_set(p, &t->producer_rate);
     return p;
 }
 
@@ -58,6 +60,7 @@ void producer_free_if_done(struct producer *p)
     if (p->conn || p->in_flight > 0)
         return;
     producer_hold_free(p);
+    producer_limit_free(p);
     free(p->name);
     free(p->address);
     free(p->client_version);
@@ -86,7 +89,7 @@ void producer_close(struct producer *p)
     c->producer_count--;
     if (c->last_producer == p)
         c->last_producer = NULL;
-    c->in_flight -= p->in_flight;
+    conn_acknowledged(c, p->in_flight, p->in_flight_bytes);
     conn_note_gone(c, ID_PRODUCER, p->id);
     p->conn = NULL;
     DL_DELETE(p->topic->producers, p);

@@ -18,6 +18,7 @@
 
 struct kept_receipt;
 struct producer_hold;
+struct producer_limit;
 
 struct producer {
     UT_hash_handle hh;                            /* conn->producers, by id */
@@ -40,7 +41,8 @@ struct producer {
     struct gate gate;
     struct parking parking;
     struct waiter waiter;                /* in its topic's queue */
-    struct scope *binding;               /* its topic's scope, when it waits there; or NULL */
+    struct scope *binding;               /* its topic's scope, or its own, when it waits there */
+    struct producer_limit *own;          /* producer_limit.h; NULL: it never had one */
     struct quota *lacking;               /* it waits there for this quota, as far as it knows */
     struct producer_hold *held;          /* producer_hold.h; NULL: it never was */
     bool pausing;                        /* it holds its connection's socket paused */
@@ -54,12 +56,14 @@ struct producer {
     int64_t delayed_told_ns;
     struct log_gate log_gate; /* begin/end lines */
 
-    uint64_t in_flight;  /* appended, not yet durable */
+    uint64_t in_flight; /* appended, not yet durable */
+    uint64_t in_flight_bytes;
     uint64_t blocked_by; /* the block that holds for it (blocking.h); 0: none */
     bool closing;        /* CLOSE_PRODUCER waits for in_flight == 0 */
     uint64_t close_request_id;
     struct tg_meter msgs, bytes;
     uint64_t receipts;
+    uint64_t over_dry_run; /* frames that a limit in dry run would have held up */
 };
 
 /* Registers it on its topic and connection. Takes <name>. */
@@ -138,6 +142,8 @@ void publish_store_has_room(struct shard *s);
  * lifted; then it goes on in order. Each where the other held before. */
 void publish_block(struct producer *p);
 void publish_unblock(struct producer *p);
+/* It waits for its own limit, which may have tokens now. */
+void publish_own_tokens(struct producer *p, int64_t now_ns);
 /* A limit of the topic was changed or removed. */
 void publish_limit_changed(struct topic *t);
 /* The topic has another chain of quotas, and no claim. */

@@ -4,11 +4,12 @@
  * quotas above it tokens? -> append, charge them all -> (committer) -> publish_appended -> receipt;
  * the topic is marked dirty for dispatch.
  *
- * Otherwise the frame is parked uncharged and its producer waits: in the topic's queue, for the
- * topic's own tokens or a quota's, or for the store (in shard->blocked). While anything of a
- * producer is parked, its later frames are parked behind it: order is kept whatever it waits for.
+ * Otherwise the frame is parked uncharged and its producer waits: for its own limit, with a timer;
+ * in the topic's queue, for the topic's tokens or a quota's; or for the store (in shard->blocked).
+ * While anything of a producer is parked, its later frames are parked behind it: order is kept
+ * whatever it waits for.
  *
- * Invariant: a producer has frames parked <=> it is in its topic's queue or in shard->blocked; then
+ * Invariant: a producer has frames parked <=> it waits in one of these places; then
  * its gate is not OPEN. Without, the gate is OPEN or, until nothing is owed to its client, at HOLD.
  * But while an administrator blocks it (REASON_BLOCKED) it is in neither, and its gate is not OPEN,
  * parked frames or not. */
@@ -21,6 +22,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/producer_hold.h"
+#include "broker/producer_limit.h"
 #include "broker/quotas.h"
 #include "broker/subscription.h"
 #include "broker/throttle_counts.h"
@@ -96,14 +98,17 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
         return e;
     uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
     t->next_entry++;
-    path_charge(&t->path, m->messages, bytes, now_ns);
-    claim_charge(claim_of(t), t->chain, &s->quotas, m->messages, bytes, now_ns);
+    bool over = p->own && scope_charge(&p->own->scope, m->messages, bytes, now_ns);
+    over = path_charge(&t->path, m->messages, bytes, now_ns) || over;
+    over = claim_charge(claim_of(t), t->chain, &s->quotas, m->messages, bytes, now_ns) || over;
+    p->over_dry_run += over;
     tg_meter_add(&p->msgs, m->messages, now_ns);
     tg_meter_add(&p->bytes, bytes, now_ns);
     struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
     ring_push(t, &f);
     p->in_flight++;
-    p->conn->in_flight++;
+    p->in_flight_bytes += m->len;
+    conn_appended(p->conn, m->len);
     s->in_flight++;
     return TG_OK;
 }
@@ -123,9 +128,21 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
     if (p->held)
         producer_hold_parked(p, (int64_t)(sizeof f + m->len));
     parking_put(&p->parking, &f, m->body);
-    p->topic->parked_msgs += m->messages;
-    p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;
+    if (!producer_waits_alone(p)) {
+        p->topic->parked_msgs += m->messages;
+        p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;
+    }
     producer_advance(p, now_ns);
+}
+
+/* What is parked counts for the topic unless its producer waits alone: it can't go then, and is no
+ * part of what the topic asks of its quotas. */
+static void count_parked(struct producer *p, bool counts)
+{
+    struct topic *t = p->topic;
+    uint64_t msgs = p->parking.messages, bytes = producer_parked_bytes(p);
+    t->parked_msgs += counts ? msgs : -msgs;
+    t->parked_bytes += counts ? bytes : -bytes;
 }
 
 /* A quota is shared: what this producer passes of it is its part, as far as can be told. */
@@ -175,6 +192,17 @@ static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_
     throttle_count_hit(p);
 }
 
+/* It waits for its own limit, in no line. */
+static void wait_alone(struct producer *p, int64_t now_ns)
+{
+    p->binding = &p->own->scope;
+    count_parked(p, false);
+    gate_set(&p->gate, reason_of(p));
+    producer_limit_arm(p, now_ns);
+    set_allowance(p);
+    throttle_count_hit(p);
+}
+
 /* It stands there still, for something else. */
 static void wait_for_other(struct producer *p, struct quota *lacking, int64_t now_ns)
 {
@@ -189,6 +217,10 @@ static void wait_for_other(struct producer *p, struct quota *lacking, int64_t no
 
 static void stop_waiting(struct producer *p)
 {
+    if (producer_waits_alone(p)) {
+        producer_limit_disarm(p);
+        count_parked(p, true);
+    }
     gate_clear(&p->gate, reason_of(p));
     p->binding = NULL;
     p->lacking = NULL;
@@ -252,21 +284,31 @@ void publish_unblock(struct producer *p)
     producer_advance(p, now_ns);
 }
 
+/* Waits for the narrowest limit that such a frame must wait for. False: for none. */
+static bool wait_for_limits(struct producer *p, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    struct topic *t = p->topic;
+    if (producer_lacks_own(p, now_ns)) {
+        wait_alone(p, now_ns);
+        return true;
+    }
+    bool topic = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
+    struct quota *q = topic ? NULL : quota_refusing(t, msgs, bytes, now_ns);
+    if (topic || q)
+        wait_in_line(p, q, now_ns);
+    return topic || q;
+}
+
 void publish_frame(struct producer *p, const struct publish *m)
 {
     int64_t now_ns = shard_now_ns(p->topic->shard);
     if (p->held && !producer_hold_takes(p, m, now_ns))
         return;
     if (p->gate.step == GATE_OPEN) {
-        struct topic *t = p->topic;
-        bool own = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
-        struct quota *q =
-            own ? NULL : quota_refusing(t, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
-        if (own || q)
-            wait_in_line(p, q, now_ns);
-        else if (append(p, m, now_ns) == TG_OK)
+        bool waits = wait_for_limits(p, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+        if (!waits && append(p, m, now_ns) == TG_OK)
             return;
-        else
+        if (!waits)
             wait_for_store(p);
     }
     park(p, m, now_ns);
@@ -320,6 +362,12 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
 {
     struct producer *p = producer_of_waiter(w);
     struct claim_amount head;
+    if (producer_lacks_own(p, now_ns)) {
+        stop_waiting(p);
+        wait_alone(p, now_ns);
+        producer_advance(p, now_ns);
+        return WAITER_ELSEWHERE;
+    }
     waiter_cost(w, &head.msgs, &head.bytes);
     struct quota *lacking = quota_refusing(p->topic, head.msgs, head.bytes, now_ns);
     if (lacking) {
@@ -334,14 +382,17 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
         return WAITER_ELSEWHERE;
     }
     bool more = parking_head(&p->parking) != NULL;
-    if (!more)
+    bool alone = more && producer_lacks_own(p, now_ns);
+    if (!more || alone)
         stop_waiting(p);
-    else if (!tg_limit_has_tokens(&p->topic->scope.limit, now_ns))
+    if (alone)
+        wait_alone(p, now_ns);
+    else if (more && !scope_has_tokens(&p->topic->scope, now_ns))
         wait_for_other(p, NULL, now_ns);
-    else
+    else if (more)
         set_allowance(p); /* its share may have changed */
     producer_advance(p, now_ns);
-    return more ? WAITER_SENT : WAITER_DONE;
+    return more && !alone ? WAITER_SENT : WAITER_DONE;
 }
 
 static void queue_arm(void *ctx, int64_t deadline_ns)
@@ -371,6 +422,24 @@ void publish_claim_answered(struct topic *t)
         return; /* the answer came at once: the grant that asked goes on */
     waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
     queue_ran(t, now_ns);
+}
+
+/* What it may send now goes; then it waits for whatever is next. */
+void publish_own_tokens(struct producer *p, int64_t now_ns)
+{
+    const struct parked_frame *f = parking_head(&p->parking);
+    stop_waiting(p);
+    for (int n = 0; f && n < GRANTS_PER_TURN; n++, f = parking_head(&p->parking)) {
+        if (wait_for_limits(p, f->messages, f->len - PUBLISH_SIZE_FIELD, now_ns))
+            break;
+        if (append_parked(p, now_ns) == TG_OK)
+            continue;
+        wait_for_store(p);
+        break;
+    }
+    if (f && !p->binding && !p->is_blocked)
+        stand_in_line(p, NULL, now_ns); /* as all who have more than a turn's worth */
+    producer_advance(p, now_ns);
 }
 
 void publish_limit_changed(struct topic *t)
@@ -408,17 +477,12 @@ void publish_chain_changed(struct topic *t)
 static bool serve_first(struct shard *s, int64_t now_ns)
 {
     struct producer *p = s->blocked;
-    struct topic *t = p->topic;
     const struct parked_frame *f = parking_head(&p->parking);
-    bool own = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
-    struct quota *q =
-        own ? NULL : quota_refusing(t, f->messages, f->len - PUBLISH_SIZE_FIELD, now_ns);
-    if (!own && !q && append_parked(p, now_ns) != TG_OK)
+    bool waits = wait_for_limits(p, f->messages, f->len - PUBLISH_SIZE_FIELD, now_ns);
+    if (!waits && append_parked(p, now_ns) != TG_OK)
         return false;
     stop_waiting_for_store(p);
-    if (own || q)
-        wait_in_line(p, q, now_ns);
-    else if (parking_head(&p->parking))
+    if (!waits && parking_head(&p->parking))
         wait_for_store(p); /* at the end of the line */
     producer_advance(p, now_ns);
     return true;
@@ -445,7 +509,7 @@ void publish_send_receipt(struct producer *p, const struct kept_receipt *r)
 static void acknowledge(struct producer *p, const struct in_flight *f, uint64_t entry)
 {
     struct kept_receipt r = {f->sequence_id, f->highest_sequence_id, entry};
-    p->conn->in_flight--;
+    conn_acknowledged(p->conn, 1, f->bytes);
     if (!p->held || !producer_hold_keeps(p, &r))
         publish_send_receipt(p, &r);
     if (p->in_flight > 0)
@@ -462,6 +526,7 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
     struct producer *p = f.producer;
     t->shard->in_flight--;
     p->in_flight--;
+    p->in_flight_bytes -= f.bytes;
     TG_ASSERT(e == TG_OK &&
               entry == t->durable_end); /* the store reports successes only, in order */
     t->durable_end = entry + 1;
@@ -494,8 +559,8 @@ void publish_drop_parked(struct producer *p)
 {
     struct topic *t = p->topic;
     int64_t now_ns = shard_now_ns(t->shard);
-    t->parked_msgs -= p->parking.messages;
-    t->parked_bytes -= producer_parked_bytes(p);
+    if (!producer_waits_alone(p))
+        count_parked(p, false);
     parking_clear(&p->parking);
     stop_waiting_for_store(p);
     if (p->binding) {

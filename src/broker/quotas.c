@@ -143,17 +143,20 @@ void broker_quota_left_chain(struct broker_quota *q)
     free_if_unused(q);
 }
 
-void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
-                      enum limit_source source)
+void broker_quota_set(struct broker_quota *q, const struct rate_policy *p, enum limit_source source)
 {
+    const struct tg_limit_spec *spec = &p->spec;
     struct shard *control = q->of->control;
     int percent = (int)control->broker->settings->initial_burst_percent;
     int64_t period_ns = spec->period_ns > 0 ? spec->period_ns : MONO_S;
     atomic_store_explicit(&q->rate_msgs, spec->msgs.rate, memory_order_relaxed);
     atomic_store_explicit(&q->rate_bytes, spec->bytes.rate, memory_order_relaxed);
     atomic_store_explicit(&q->period_ns, period_ns, memory_order_relaxed);
+    int64_t now_ns = shard_now_ns(control);
     quota_watch_update(q, tg_limit_spec_is_set(spec));
-    (void)home_set_limit(&q->quota, spec, source, percent, shard_now_ns(control));
+    (void)home_set_limit(&q->quota, spec, p->present ? source : LIMIT_UNSET, percent, now_ns);
+    (void)home_set_dry_run(&q->quota, p->dry_run, now_ns);
+    home_set_weight(&q->quota, weight_or_1(p->weight));
 }
 
 /* ---- a topic's claim ---- */
@@ -171,7 +174,7 @@ static const struct claim_ops claim_ops = {.post_home = post_home, .released = r
 struct topic_claim *topic_claim_new(struct topic *t)
 {
     struct topic_claim *c = xcalloc_aligned(_Alignof(struct topic_claim), 1, sizeof *c);
-    claim_init(&c->claim, &claim_ops, t->chain, 1);
+    claim_init(&c->claim, &claim_ops, t->chain, t->weight);
     c->topic = t;
     c->shard = t->shard;
     return c;

@@ -11,6 +11,7 @@
 #include "broker/letter.h"
 #include "broker/quota_watch.h"
 #include "net/worker.h"
+#include "quota/policy.h"
 #include "quota/quota.h"
 #include "throttle/claim.h"
 #include "throttle/home.h"
@@ -52,7 +53,7 @@ struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, c
 void broker_quota_let_go(struct broker_quota *q);
 void broker_quota_left_chain(struct broker_quota *q); /* private to chain.c */
 /* Puts the limit (unset: none) in force on every worker at once, for those who wait too. */
-void broker_quota_set(struct broker_quota *q, const struct tg_limit_spec *spec,
+void broker_quota_set(struct broker_quota *q, const struct rate_policy *p,
                       enum limit_source source);
 static inline struct broker_quota *broker_quota_of(struct quota *q)
 {

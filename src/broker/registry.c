@@ -511,6 +511,7 @@ json_t *ns_row(const struct ns *n)
     json_t *row = json_object();
     json_object_set_new(row, "policies", n->doc != NULL ? json_deep_copy(n->doc) : json_object());
     put_policy(row, "publishRate", &n->publish_rate);
+    put_policy(row, "producerPublishRate", &n->producer_rate);
     put_policy(row, "publishQuota", &n->publish_quota);
     put_group(row, n->group);
     return row;

@@ -50,6 +50,7 @@ struct ns {
     struct tenant *tenant;            /* gone perhaps, where is_gone */
     json_t *doc;                      /* the rest of Policies as set: bundles, ... */
     struct rate_policy publish_rate;  /* policy for each topic below */
+    struct rate_policy producer_rate; /* policy for each producer on them */
     struct rate_policy publish_quota; /* policy for all topics below together */
     struct broker_quota *quota;       /* which that is a limit of */
     struct group *group;              /* hung on it, or NULL */
@@ -67,6 +68,7 @@ struct partitioned {
     json_t *properties;
     struct rate_policy
         publish_rate; /* the topic policy of each partition that has none of its own */
+    struct rate_policy producer_rate; /* the same for each producer of a partition */
     struct rate_policy publish_quota; /* policy for all partitions together */
     struct broker_quota *quota;       /* which that is a limit of */
     struct chain *chain;              /* of its partitions */
@@ -108,8 +110,8 @@ void registry_create_ns(struct registry *r, const char *name, json_t *doc, regis
                         void *ctx);
 void registry_delete_ns(struct registry *r, const char *name, registry_done done, void *ctx);
 /* NULL removes the policy. Applied to every topic of the namespace (place_apply_policies). */
-void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
-                                  registry_done done, void *ctx);
+void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
+                          const struct rate_policy *p, registry_done done, void *ctx);
 /* NULL removes it. */
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                    registry_done done, void *ctx);
@@ -148,9 +150,8 @@ void registry_delete_partitioned(struct registry *r, const struct topic_name *n,
 void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
                                             const struct rate_policy *policy, registry_done done,
                                             void *ctx);
-void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
-                                           const struct rate_policy *policy, registry_done done,
-                                           void *ctx);
+void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
+                                   const struct rate_policy *policy, registry_done done, void *ctx);
 /* Borrows <properties>; NULL: none. */
 void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
                                          json_t *properties, registry_done done, void *ctx);
@@ -170,6 +171,8 @@ TG_MUSTCHECK enum tg_err registry_check_dynamic(const struct registry *r, const 
 void registry_set_dynamic(struct registry *r, const char *name, const char *value,
                           registry_done done, void *ctx);
 
+/* The name of a rate's policy in rows and in REST: publishRate, producerPublishRate. */
+const char *rate_kind_field(enum rate_kind k);
 /* A rate policy as the JSON that is stored and that REST speaks:
  * {"publishThrottlingRateInMsg":n,"publishThrottlingRateInByte":n [,"burst..."]} - see
  * registry_json.c. */

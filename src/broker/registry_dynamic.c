@@ -70,7 +70,9 @@ enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *
 static bool same_default(const struct settings *a, const struct settings *b)
 {
     return a->max_topic_rate_msgs == b->max_topic_rate_msgs &&
-           a->max_topic_rate_bytes == b->max_topic_rate_bytes;
+           a->max_topic_rate_bytes == b->max_topic_rate_bytes &&
+           a->max_producer_rate_msgs == b->max_producer_rate_msgs &&
+           a->max_producer_rate_bytes == b->max_producer_rate_bytes;
 }
 
 static void dynamic_stored(struct change *c, enum tg_err e)

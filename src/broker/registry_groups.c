@@ -36,7 +36,7 @@ static void take_doc(struct group *g, json_t *doc)
     json_t *before = g->doc;
     g->doc = json_incref(doc);
     json_decref(before);
-    broker_quota_set(g->quota, &p.spec, p.present ? LIMIT_FROM_GROUP : LIMIT_UNSET);
+    broker_quota_set(g->quota, &p, LIMIT_FROM_GROUP);
 }
 
 struct group *registry_add_group(struct registry *r, const char *name, json_t *doc)

@@ -4,7 +4,9 @@
  *   publishThrottlingRateInMsg    publishThrottlingRateInByte    tokens per period; -1 or 0: no
  * limit publishThrottlingBurstInMsg   publishThrottlingBurstInByte   tokens; absent: one second's
  * worth publishThrottlingPeakInMsg    publishThrottlingPeakInByte    tokens per period; absent:
- * none publishThrottlingPeriodInMs                                  absent: 1000 Only whole numbers
+ * none publishThrottlingPeriodInMs                                  absent: 1000
+ *   weight    its share where it waits with others for what is wider; absent: 1
+ *   enforce   false: a dry run; absent: true. Otherwise only whole numbers
  * are taken, and no name but these: a policy that was misspelt must not look as if it were in
  * force. */
 #include <inttypes.h>
@@ -17,6 +19,8 @@
 
 #define RATE_MAX  (INT64_C(1) << 40) /* the limiter's highest rate */
 #define BURST_MAX (RATE_MAX * 3600)  /* an hour of it */
+enum { WEIGHT_MAX = 1000 };
+static const char enforce[] = "enforce";
 
 struct rate_field {
     const char *name;
@@ -24,7 +28,7 @@ struct rate_field {
     bool is_rate; /* always written */
 };
 
-enum { MSG_RATE, BYTE_RATE, MSG_BURST, BYTE_BURST, MSG_PEAK, BYTE_PEAK, PERIOD_MS, FIELDS };
+enum { MSG_RATE, BYTE_RATE, MSG_BURST, BYTE_BURST, MSG_PEAK, BYTE_PEAK, PERIOD_MS, WEIGHT, FIELDS };
 
 static const struct rate_field fields[FIELDS] = {
     [MSG_RATE] = {"publishThrottlingRateInMsg", -1, RATE_MAX, true},
@@ -34,7 +38,13 @@ static const struct rate_field fields[FIELDS] = {
     [MSG_PEAK] = {"publishThrottlingPeakInMsg", 0, RATE_MAX, false},
     [BYTE_PEAK] = {"publishThrottlingPeakInByte", 0, RATE_MAX, false},
     [PERIOD_MS] = {"publishThrottlingPeriodInMs", 0, 3600000, false},
+    [WEIGHT] = {"weight", 1, WEIGHT_MAX, false},
 };
+
+const char *rate_kind_field(enum rate_kind k)
+{
+    return k == RATE_OF_TOPIC ? "publishRate" : "producerPublishRate";
+}
 
 static void values_of(const struct tg_limit_spec *s, int64_t v[FIELDS])
 {
@@ -51,10 +61,13 @@ json_t *rate_policy_to_json(const struct rate_policy *p)
 {
     int64_t v[FIELDS];
     values_of(&p->spec, v);
+    v[WEIGHT] = p->weight;
     json_t *j = json_object();
     for (int i = 0; i < FIELDS; i++)
         if (fields[i].is_rate || v[i] != 0)
             json_object_set_new(j, fields[i].name, json_integer(v[i]));
+    if (p->dry_run)
+        json_object_set_new(j, enforce, json_false());
     return j;
 }
 
@@ -74,7 +87,7 @@ static enum tg_err refuse_unknown(const char *name, char **why)
         free(list);
         list = longer;
     }
-    *why = xasprintf("%.64s is no field of a publish rate; allowed: %s", name, list);
+    *why = xasprintf("%.64s is no field of a publish rate; allowed: %s, %s", name, list, enforce);
     free(list);
     return TG_EINVAL;
 }
@@ -99,6 +112,14 @@ static enum tg_err read_field(int64_t v[FIELDS], const char *name, const json_t 
         return TG_ERANGE;
     }
     return TG_OK;
+}
+
+static enum tg_err check_truth(const json_t *value, char **why)
+{
+    if (json_is_boolean(value))
+        return TG_OK;
+    *why = xasprintf("%s: allowed: true or false", enforce);
+    return TG_EINVAL;
 }
 
 /* A burst or peak belongs to a rate: alone it would be kept and do nothing. */
@@ -127,7 +148,8 @@ enum tg_err rate_policy_from_json(struct rate_policy *out, const json_t *j, char
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)j, name, value)
     {
-        enum tg_err e = read_field(v, name, value, why);
+        enum tg_err e =
+            strcmp(name, enforce) == 0 ? check_truth(value, why) : read_field(v, name, value, why);
         if (e != TG_OK)
             return e;
     }
@@ -144,6 +166,9 @@ enum tg_err rate_policy_from_json(struct rate_policy *out, const json_t *j, char
         *why = xasprintf("this publish rate can't be: %s", tg_limit_problem_text(problem));
         return TG_ERANGE;
     }
-    *out = (struct rate_policy){.present = true, .spec = spec};
+    *out = (struct rate_policy){.present = true,
+                                .spec = spec,
+                                .weight = (uint32_t)v[WEIGHT],
+                                .dry_run = json_is_false(json_object_get(j, enforce))};
     return TG_OK;
 }

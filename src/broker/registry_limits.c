@@ -65,7 +65,12 @@ void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant)
     change_in_steps(c, apply_some);
 }
 
-/* ---- a namespace's publish rate ---- */
+/* ---- a namespace's rates ---- */
+
+static struct rate_policy *rate_of(struct ns *n, enum rate_kind k)
+{
+    return k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate;
+}
 
 static void ns_rate_stored(struct change *c, enum tg_err e)
 {
@@ -74,9 +79,9 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
         return;
     }
     struct ns *n = registry_ns(c->registry, c->name);
-    registry_limit_changed(c->registry, c->by, "namespace", n->name, "publishRate",
-                           &n->publish_rate, &c->policy);
-    n->publish_rate = c->policy;
+    registry_limit_changed(c->registry, c->by, "namespace", n->name, rate_kind_field(c->rate_kind),
+                           rate_of(n, c->rate_kind), &c->policy);
+    *rate_of(n, c->rate_kind) = c->policy;
     change_apply_to_all(c, n, NULL);
 }
 
@@ -89,32 +94,29 @@ static void ns_begin_set_rate(struct change *c)
     }
     char *key = xasprintf("namespace/%s", c->name);
     struct ns next = *n;
-    next.publish_rate = c->policy;
+    *rate_of(&next, c->rate_kind) = c->policy;
     change_put_row(c, key, ns_row(&next), MS_ANY, ns_rate_stored);
     free(key);
 }
 
 static void submit_policy(struct registry *r, void (*begin)(struct change *c), const char *of,
-                          const struct rate_policy *p, registry_done done, void *ctx)
+                          enum rate_kind kind, const struct rate_policy *p, registry_done done,
+                          void *ctx)
 {
     struct change *c = change_new(r, begin, xstrdup(of), NULL, done, ctx);
+    c->rate_kind = kind;
     if (p != NULL)
         c->policy = *p;
     change_submit(c);
 }
 
-void registry_set_ns_publish_rate(struct registry *r, struct ns *ns, const struct rate_policy *p,
-                                  registry_done done, void *ctx)
+void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
+                          const struct rate_policy *p, registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_rate, ns->name, p, done, ctx);
+    submit_policy(r, ns_begin_set_rate, ns->name, kind, p, done, ctx);
 }
 
 /* ---- quotas ---- */
-
-static void apply(struct broker_quota *q, const struct rate_policy *p, enum limit_source source)
-{
-    broker_quota_set(q, &p->spec, p->present ? source : LIMIT_UNSET);
-}
 
 void broker_apply_quota(struct registry *r)
 {
@@ -122,22 +124,22 @@ void broker_apply_quota(struct registry *r)
     struct rate_policy p = {
         .present = set->broker_quota_msgs > 0 || set->broker_quota_bytes > 0,
         .spec = {.msgs.rate = set->broker_quota_msgs, .bytes.rate = set->broker_quota_bytes}};
-    apply(r->shard->broker->quotas->broker, &p, LIMIT_FROM_BROKER);
+    broker_quota_set(r->shard->broker->quotas->broker, &p, LIMIT_FROM_BROKER);
 }
 
 void tenant_apply_quota(struct tenant *t)
 {
-    apply(t->quota, &t->publish_quota, LIMIT_FROM_TENANT);
+    broker_quota_set(t->quota, &t->publish_quota, LIMIT_FROM_TENANT);
 }
 
 void ns_apply_quota(struct ns *n)
 {
-    apply(n->quota, &n->publish_quota, LIMIT_FROM_NAMESPACE);
+    broker_quota_set(n->quota, &n->publish_quota, LIMIT_FROM_NAMESPACE);
 }
 
 void partitioned_apply_quota(struct partitioned *p)
 {
-    apply(p->quota, &p->publish_quota, LIMIT_FROM_TOPIC);
+    broker_quota_set(p->quota, &p->publish_quota, LIMIT_FROM_TOPIC);
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)
@@ -169,7 +171,7 @@ static void ns_begin_set_quota(struct change *c)
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
                                    registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_quota, ns->name, p, done, ctx);
+    submit_policy(r, ns_begin_set_quota, ns->name, 0, p, done, ctx);
 }
 
 static void tenant_quota_stored(struct change *c, enum tg_err e)
@@ -201,5 +203,5 @@ static void tenant_begin_set_quota(struct change *c)
 void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
                                        const struct rate_policy *p, registry_done done, void *ctx)
 {
-    submit_policy(r, tenant_begin_set_quota, t->name, p, done, ctx);
+    submit_policy(r, tenant_begin_set_quota, t->name, 0, p, done, ctx);
 }

@@ -113,9 +113,11 @@ static enum tg_err read_tenant(struct load *l, const char *key, const char *rest
 
 static enum tg_err read_ns(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate, quota;
+    struct rate_policy rate, producer, quota;
     struct group *group;
     enum tg_err e = read_rate(key, doc, "publishRate", &rate);
+    if (e == TG_OK)
+        e = read_rate(key, doc, "producerPublishRate", &producer);
     if (e == TG_OK)
         e = read_rate(key, doc, "publishQuota", &quota);
     if (e == TG_OK)
@@ -131,6 +133,7 @@ static enum tg_err read_ns(struct load *l, const char *key, const char *rest, js
         return TG_ECORRUPT;
     struct ns *n = registry_add_ns(l->registry, t, rest, policies);
     n->publish_rate = rate;
+    n->producer_rate = producer;
     n->publish_quota = quota;
     ns_hang(l->registry, n, group);
     return TG_OK;
@@ -148,9 +151,11 @@ static TG_MUSTCHECK enum tg_err parse_rest(struct topic_name *out, const char *r
 
 static enum tg_err read_partitioned(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate, quota;
+    struct rate_policy rate, producer, quota;
     struct topic_name n;
     enum tg_err e = read_rate(key, doc, "publishRate", &rate);
+    if (e == TG_OK)
+        e = read_rate(key, doc, "producerPublishRate", &producer);
     if (e == TG_OK)
         e = read_rate(key, doc, "publishQuota", &quota);
     if (e == TG_OK)
@@ -166,6 +171,7 @@ static enum tg_err read_partitioned(struct load *l, const char *key, const char 
         struct partitioned *p =
             registry_add_partitioned(l->registry, ns, n.full, (int)partitions, properties);
         p->publish_rate = rate;
+        p->producer_rate = producer;
         p->publish_quota = quota;
     }
     topic_name_fini(&n);

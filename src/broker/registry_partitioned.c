@@ -32,6 +32,8 @@ json_t *partitioned_row(const struct partitioned *p)
         json_object_set_new(row, "properties", json_deep_copy(p->properties));
     if (p->publish_rate.present)
         json_object_set_new(row, "publishRate", rate_policy_to_json(&p->publish_rate));
+    if (p->producer_rate.present)
+        json_object_set_new(row, "producerPublishRate", rate_policy_to_json(&p->producer_rate));
     if (p->publish_quota.present)
         json_object_set_new(row, "publishQuota", rate_policy_to_json(&p->publish_quota));
     return row;
@@ -383,6 +385,11 @@ static bool apply_to_some(struct change *c)
     return false;
 }
 
+static struct rate_policy *rate_of(struct partitioned *p, enum rate_kind k)
+{
+    return k == RATE_OF_TOPIC ? &p->publish_rate : &p->producer_rate;
+}
+
 static void partitioned_rate_stored(struct change *c, enum tg_err e)
 {
     if (e != TG_OK) {
@@ -390,9 +397,9 @@ static void partitioned_rate_stored(struct change *c, enum tg_err e)
         return;
     }
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
-    registry_limit_changed(c->registry, c->by, "partitioned topic", p->name, "publishRate",
-                           &p->publish_rate, &c->policy);
-    p->publish_rate = c->policy;
+    registry_limit_changed(c->registry, c->by, "partitioned topic", p->name,
+                           rate_kind_field(c->rate_kind), rate_of(p, c->rate_kind), &c->policy);
+    *rate_of(p, c->rate_kind) = c->policy;
     change_in_steps(c, apply_to_some);
 }
 
@@ -405,26 +412,26 @@ static void partitioned_begin_set_rate(struct change *c)
     }
     char *key = partitioned_key(p->name);
     struct partitioned next = *p;
-    next.publish_rate = c->policy;
+    *rate_of(&next, c->rate_kind) = c->policy;
     change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_rate_stored);
     free(key);
 }
 
 static void submit_policy(struct registry *r, void (*begin)(struct change *c),
-                          const struct partitioned *p, const struct rate_policy *policy,
-                          registry_done done, void *ctx)
+                          const struct partitioned *p, enum rate_kind kind,
+                          const struct rate_policy *policy, registry_done done, void *ctx)
 {
     struct change *c = change_of(r, p->name, begin, NULL, done, ctx);
+    c->rate_kind = kind;
     if (policy != NULL)
         c->policy = *policy;
     change_submit(c);
 }
 
-void registry_set_partitioned_publish_rate(struct registry *r, struct partitioned *p,
-                                           const struct rate_policy *policy, registry_done done,
-                                           void *ctx)
+void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
+                                   const struct rate_policy *policy, registry_done done, void *ctx)
 {
-    submit_policy(r, partitioned_begin_set_rate, p, policy, done, ctx);
+    submit_policy(r, partitioned_begin_set_rate, p, kind, policy, done, ctx);
 }
 
 static void partitioned_quota_stored(struct change *c, enum tg_err e)
@@ -457,7 +464,7 @@ void registry_set_partitioned_publish_quota(struct registry *r, struct partition
                                             const struct rate_policy *policy, registry_done done,
                                             void *ctx)
 {
-    submit_policy(r, partitioned_begin_set_quota, p, policy, done, ctx);
+    submit_policy(r, partitioned_begin_set_quota, p, 0, policy, done, ctx);
 }
 
 static void partitioned_properties_stored(struct change *c, enum tg_err e)

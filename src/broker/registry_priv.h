@@ -25,6 +25,7 @@ struct change {
     char *name;
     json_t *doc;
     struct rate_policy policy;
+    enum rate_kind rate_kind;
     struct topic_name topic;
     int partitions;
     bool is_new, force;

@@ -32,12 +32,16 @@ struct settings {
     bool allow_auto_subscription;         /* allowAutoSubscriptionCreation */
     int64_t max_unacked_per_consumer;     /* maxUnackedMessagesPerConsumer */
     int64_t max_unacked_per_subscription; /* maxUnackedMessagesPerSubscription */
+    int64_t max_pending_per_connection;   /* maxPendingPublishRequestsPerConnection; 0: no bound */
+    int64_t publish_buffer_mb;            /* maxMessagePublishBufferSizeInMB; 0, -1: by memory */
     bool expose_topic_metrics;            /* exposeTopicLevelMetricsInPrometheus */
     /* dynamic: what is in force is in registry_settings */
-    int64_t max_topic_rate_msgs;  /* maxPublishRatePerTopicInMessages; none at 0 and below */
-    int64_t max_topic_rate_bytes; /* maxPublishRatePerTopicInBytes */
-    int64_t broker_quota_msgs;    /* brokerPublisherThrottlingMaxMessageRate */
-    int64_t broker_quota_bytes;   /* brokerPublisherThrottlingMaxByteRate */
+    int64_t max_topic_rate_msgs;     /* maxPublishRatePerTopicInMessages; none at 0 and below */
+    int64_t max_topic_rate_bytes;    /* maxPublishRatePerTopicInBytes */
+    int64_t max_producer_rate_msgs;  /* maxPublishRatePerProducerInMessages; none at 0 and below */
+    int64_t max_producer_rate_bytes; /* maxPublishRatePerProducerInBytes */
+    int64_t broker_quota_msgs;       /* brokerPublisherThrottlingMaxMessageRate */
+    int64_t broker_quota_bytes;      /* brokerPublisherThrottlingMaxByteRate */
     /* ours */
     int64_t handshake_ms;          /* tidegateHandshakeTimeoutMs */
     int64_t park_delay_ms;         /* tidegateParkDelayMs: the parking allowance as a delay */
@@ -46,6 +50,7 @@ struct settings {
     int64_t initial_burst_percent; /* tidegateInitialBurstPercent */
     int64_t cursor_flush_ms;       /* tidegateCursorFlushMs */
     int64_t segment_bytes;         /* tidegateSegmentSizeMB */
+    int64_t max_pending_bytes;     /* tidegateMaxPendingPublishBytesPerConnection; 0: no bound */
     int64_t max_topics;            /* tidegateMaxTopics */
     int64_t events_kept;           /* tidegateEventsKept */
     int64_t event_file_bytes;      /* tidegateEventFileMB */

@@ -11,6 +11,7 @@
 #include "broker/chain.h"
 #include "broker/message_counts.h"
 #include "broker/producer.h"
+#include "broker/producer_limit.h"
 #include "broker/quotas.h"
 #include "broker/subscription.h"
 #include "broker/walk.h"
@@ -49,17 +50,18 @@ struct topic *topic_new(struct place *p)
     waitq_init(&t->waiters, &t->scope, &publish_waitq_ops, t);
     path_add(&t->path, &t->scope);
     t->chain = &p->chain->quotas;
+    t->weight = 1;
     timer_init(&t->wait_timer, publish_timer_fired);
     return t;
 }
 
-void topic_join(struct topic *t, struct shard *s, const struct rate_choice *rate)
+void topic_join(struct topic *t, struct shard *s, const struct topic_rates *rates)
 {
     t->shard = s;
     for (struct subscription *sub = t->subscriptions; sub; sub = sub->hh.next)
         sub->shard = s;
     HASH_ADD_KEYPTR(hh, s->topics, t->name.full, strlen(t->name.full), t);
-    topic_set_limit(t, rate);
+    topic_set_rates(t, rates);
 }
 
 static bool is_idle(const struct subscription *s)
@@ -89,15 +91,6 @@ void topic_leave(struct topic *t)
     timer_disarm(t->shard->worker, &t->wait_timer);
     leave_map(t);
     t->shard = NULL;
-}
-
-/* ---- the limit ---- */
-
-void topic_set_limit(struct topic *t, const struct rate_choice *rate)
-{
-    int percent = (int)t->shard->broker->settings->initial_burst_percent;
-    if (scope_set_limit(&t->scope, &rate->spec, rate->source, percent, shard_now_ns(t->shard)))
-        publish_limit_changed(t);
 }
 
 /* ---- the quotas above ---- */
@@ -131,13 +124,19 @@ static void wait_to_go_back(struct topic *t, struct visit *v)
     *end = v;
 }
 
+/* Whoever waits asks anew. */
+static void ask_anew(struct topic *t)
+{
+    quota_leases_return(&t->shard->quotas, shard_now_ns(t->shard));
+    close_claim(t);
+    publish_chain_changed(t);
+}
+
 void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told)
 {
     if (t->chain != chain) {
         t->chain = chain;
-        quota_leases_return(&t->shard->quotas, shard_now_ns(t->shard));
-        close_claim(t);
-        publish_chain_changed(t);
+        ask_anew(t);
     }
     wait_to_go_back(t, told);
     send_rechained_back(t);
@@ -148,6 +147,38 @@ void topic_claim_released(struct topic *t)
     t->claims_closing--;
     send_rechained_back(t);
     (void)topic_end_if_drained(t);
+}
+
+/* ---- the limits ---- */
+
+static void set_producer_rate(struct topic *t, const struct rate_choice *rate)
+{
+    t->producer_rate = *rate;
+    for (struct producer *p = t->producers, *next; p; p = next) {
+        next = p->next;
+        producer_limit_set(p, rate);
+    }
+}
+
+/* A claim has the weight that it was made with. */
+static void set_weight(struct topic *t, uint32_t weight)
+{
+    if (t->weight == weight)
+        return;
+    t->weight = weight;
+    ask_anew(t);
+}
+
+void topic_set_rates(struct topic *t, const struct topic_rates *rates)
+{
+    const struct rate_choice *rate = &rates->kind[RATE_OF_TOPIC];
+    set_producer_rate(t, &rates->kind[RATE_OF_PRODUCER]);
+    int percent = (int)t->shard->broker->settings->initial_burst_percent;
+    bool changed =
+        scope_set_limit(&t->scope, &rate->spec, rate->source, percent, shard_now_ns(t->shard));
+    if (scope_set_dry_run(&t->scope, rate->dry_run) || changed)
+        publish_limit_changed(t);
+    set_weight(t, weight_or_1(rate->weight));
 }
 
 /* ---- dispatch and trimming ---- */

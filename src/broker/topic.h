@@ -36,6 +36,11 @@ struct in_flight {
     uint32_t messages, bytes;
 };
 
+/* What applies to it and to each producer on it. */
+struct topic_rates {
+    struct rate_choice kind[RATE_KINDS];
+};
+
 struct topic {
     UT_hash_handle hh;        /* shard->topics */
     struct topic *dirty_next; /* shard->dirty_topics */
@@ -62,11 +67,14 @@ struct topic {
     struct path path;
     struct waitq waiters; /* its producers that wait for it, or for a quota above it */
     struct timer wait_timer;
-    uint64_t parked_msgs, parked_bytes; /* of all of them, as limits count */
+    uint64_t parked_msgs, parked_bytes; /* of all that don't wait for their own limit, as limits
+                                           count */
+    struct rate_choice producer_rate;   /* of each producer (producer_limit.h) */
 
     /* the quotas above it */
     const struct quota_chain *chain; /* borrowed: its place holds it */
     struct topic_claim *claim;       /* NULL until a quota has refused it */
+    uint32_t weight;                 /* of its claim, in the queues of these */
     uint32_t claims_closing;         /* of it, and of chains that it had: closed, not released */
     struct visit *rechained;         /* they go back when those are */
 
@@ -98,8 +106,8 @@ struct topic *topic_named(struct shard *s, const char *text);
 
 /* In no shard yet; what was stored of it before is found. */
 struct topic *topic_new(struct place *p);
-/* It lives on <s> from now on, with this publish limit. On <s>'s worker. */
-void topic_join(struct topic *t, struct shard *s, const struct rate_choice *rate);
+/* It lives on <s> from now on, with these limits. On <s>'s worker. */
+void topic_join(struct topic *t, struct shard *s, const struct topic_rates *rates);
 /* Nothing is going on with it or its subscriptions: it can leave. */
 bool topic_can_move(const struct topic *t);
 void topic_leave(struct topic *t);
@@ -116,8 +124,8 @@ void topic_claim_released(struct topic *t);
 /* The workers have ended: topics that still wait to end will not. False: there was none. Main
  * thread. */
 bool topics_abandon_endings(struct shard *s);
-/* Puts the limit in force, for those who wait too. */
-void topic_set_limit(struct topic *t, const struct rate_choice *rate);
+/* Puts the limits in force, for those who wait too. */
+void topic_set_rates(struct topic *t, const struct topic_rates *rates);
 /* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
  * neither it nor its worker uses those before any more. */
 void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told);

@@ -62,6 +62,13 @@ const struct cli_option set_rate_options[] = {
      .is_number = true,
      .min = 1,
      .max = RATE_MAX},
+    {.name = "weight",
+     .takes = "N",
+     .help = "share where it waits with others for a wider limit (1)",
+     .is_number = true,
+     .min = 1,
+     .max = 1000},
+    {.name = "dry-run", .help = "count what it would hold up, hold up nobody"},
     {.name = "period-ms",
      .takes = "N",
      .help = "rates are per this many milliseconds (1000)",
@@ -80,8 +87,9 @@ static void put_if_given(json_t *j, const struct args *a, const char *option, co
 enum tg_err publish_rate_body(const struct call *c, json_t **out, char **why)
 {
     const struct args *a = &c->args;
-    if (!args_has(a, "msg-publish-rate") && !args_has(a, "byte-publish-rate")) {
-        *why = xasprintf("--msg-publish-rate N or --byte-publish-rate N is needed");
+    if (!args_has(a, "msg-publish-rate") && !args_has(a, "byte-publish-rate") &&
+        !args_has(a, "weight")) {
+        *why = xasprintf("--msg-publish-rate N, --byte-publish-rate N or --weight N is needed");
         return TG_EINVAL; /* the one that is left out becomes unlimited: not both by accident */
     }
     json_t *j = json_object();
@@ -94,6 +102,9 @@ enum tg_err publish_rate_body(const struct call *c, json_t **out, char **why)
     put_if_given(j, a, "peak-msgs", "publishThrottlingPeakInMsg");
     put_if_given(j, a, "peak-bytes", "publishThrottlingPeakInByte");
     put_if_given(j, a, "period-ms", "publishThrottlingPeriodInMs");
+    put_if_given(j, a, "weight", "weight");
+    if (args_has(a, "dry-run"))
+        json_object_set_new(j, "enforce", json_false());
     *out = j;
     return TG_OK;
 }

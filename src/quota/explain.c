@@ -24,7 +24,10 @@ static struct explain_scope describe(struct scope *s, int64_t now_ns)
         .balance_bytes = tg_limit_balance_bytes(&s->limit, now_ns),
         .rate_msgs = tg_meter_rate(&s->msgs, now_ns),
         .rate_bytes = tg_meter_rate(&s->bytes, now_ns),
-        .wait_ns = tg_limit_wait_ns(&s->limit, now_ns),
+        .wait_ns = scope_wait_ns(s, now_ns),
+        .dry_run = s->dry_run,
+        .over = s->over,
+        .over_ns = dry_run_ns(&s->over, &s->limit.spec),
     };
 }
 
@@ -42,6 +45,7 @@ struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
 {
     struct tg_shared_limit *l = &q->limit;
     struct quota_rates rates = quota_rates(q, now_ns);
+    struct dry_run_counts over = quota_dry_run_counts(q);
     return (struct explain_scope){
         .kind = q->kind,
         .name = q->name,
@@ -51,7 +55,10 @@ struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
         .balance_bytes = tg_shared_limit_balance_bytes(l, now_ns),
         .rate_msgs = rates.msgs,
         .rate_bytes = rates.bytes,
-        .wait_ns = tg_shared_limit_wait_ns(l, now_ns),
+        .wait_ns = quota_is_enforced(q) ? tg_shared_limit_wait_ns(l, now_ns) : 0,
+        .dry_run = quota_is_dry_run(q),
+        .over = over,
+        .over_ns = dry_run_ns(&over, &l->spec),
     };
 }
 
@@ -117,6 +124,16 @@ static void append_setting(struct bytes *out, const char *name, int64_t value)
                      out->len > 0 ? " && " : "", name, (long long)value);
 }
 
+/* The broker's own total, or its default of each topic or producer: of messages, of bytes. */
+static const char *broker_setting(enum scope_kind kind, int bytes)
+{
+    static const char *const name[3][2] = {
+        {"maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes"},
+        {"maxPublishRatePerProducerInMessages", "maxPublishRatePerProducerInBytes"},
+        {"brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate"}};
+    return name[kind == SCOPE_BROKER ? 2 : kind == SCOPE_PRODUCER ? 1 : 0][bytes];
+}
+
 static void append_options(struct bytes *out, int64_t msgs, int64_t bytes)
 {
     if (msgs)
@@ -136,14 +153,8 @@ char *explain_command(const struct explain_scope *s)
     if (s->source == LIMIT_UNSET || (!msgs && !bytes))
         return NULL;
     if (s->source == LIMIT_FROM_BROKER) {
-        bool total = s->kind == SCOPE_BROKER; /* else the default of each topic */
-        append_setting(&out,
-                       total ? "brokerPublisherThrottlingMaxMessageRate"
-                             : "maxPublishRatePerTopicInMessages",
-                       msgs);
-        append_setting(
-            &out, total ? "brokerPublisherThrottlingMaxByteRate" : "maxPublishRatePerTopicInBytes",
-            bytes);
+        append_setting(&out, broker_setting(s->kind, 0), msgs);
+        append_setting(&out, broker_setting(s->kind, 1), bytes);
     } else if (s->source == LIMIT_FROM_GROUP) {
         bytes_printf(&out, "tidegate resourcegroups update ");
         append_quoted(&out, s->name, strlen(s->name));

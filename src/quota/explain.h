@@ -15,6 +15,9 @@ struct explain_scope {
     double rate_msgs, rate_bytes;        /* now, per second */
     bool binding;                        /* the narrowest that lacks tokens */
     int64_t wait_ns;                     /* until it has tokens again, nobody else waiting */
+    bool dry_run;
+    struct dry_run_counts over; /* what it would have held up, */
+    int64_t over_ns;            /* and for how long in all */
 };
 
 struct explain {

@@ -18,18 +18,16 @@ void path_add(struct path *p, struct scope *s)
 struct scope *path_binding(const struct path *p, int64_t now_ns)
 {
     for (uint32_t i = 0; i < p->count; i++) {
-        if (!tg_limit_has_tokens(&p->scope[i]->limit, now_ns))
+        if (!scope_has_tokens(p->scope[i], now_ns))
             return p->scope[i];
     }
     return NULL;
 }
 
-void path_charge(const struct path *p, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+bool path_charge(const struct path *p, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    for (uint32_t i = 0; i < p->count; i++) {
-        struct scope *s = p->scope[i];
-        tg_limit_charge(&s->limit, msgs, bytes, now_ns);
-        tg_meter_add(&s->msgs, msgs, now_ns);
-        tg_meter_add(&s->bytes, bytes, now_ns);
-    }
+    bool over = false;
+    for (uint32_t i = 0; i < p->count; i++)
+        over = scope_charge(p->scope[i], msgs, bytes, now_ns) || over;
+    return over;
 }

@@ -21,6 +21,7 @@ void path_add(struct path *p, struct scope *s); /* asserts that there is room an
 /* The narrowest scope that lacks tokens, or NULL: then path_charge may follow at the same <now_ns>.
  */
 struct scope *path_binding(const struct path *p, int64_t now_ns);
-void path_charge(const struct path *p, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+/* True: but for a dry run it would not have been admitted. */
+bool path_charge(const struct path *p, uint64_t msgs, uint64_t bytes, int64_t now_ns);
 
 #endif

@@ -3,9 +3,10 @@
  * whatever the namespace says. So "unlimited" at a topic is an answer, not an absence. */
 #include "quota/policy.h"
 
-static struct rate_choice chosen(const struct tg_limit_spec *spec, enum limit_source source)
+static struct rate_choice chosen(const struct rate_policy *p, enum limit_source source)
 {
-    return (struct rate_choice){.spec = *spec, .source = source};
+    return (struct rate_choice){
+        .spec = p->spec, .source = source, .dry_run = p->dry_run, .weight = p->weight};
 }
 
 struct rate_choice policy_publish_rate(const struct rate_policy *topic,
@@ -13,10 +14,10 @@ struct rate_choice policy_publish_rate(const struct rate_policy *topic,
                                        const struct tg_limit_spec *broker_default)
 {
     if (topic && topic->present)
-        return chosen(&topic->spec, LIMIT_FROM_TOPIC);
+        return chosen(topic, LIMIT_FROM_TOPIC);
     if (ns && ns->present)
-        return chosen(&ns->spec, LIMIT_FROM_NAMESPACE);
+        return chosen(ns, LIMIT_FROM_NAMESPACE);
     if (broker_default && tg_limit_spec_is_set(broker_default))
-        return chosen(broker_default, LIMIT_FROM_BROKER);
+        return (struct rate_choice){.spec = *broker_default, .source = LIMIT_FROM_BROKER};
     return (struct rate_choice){.source = LIMIT_UNSET};
 }

@@ -56,6 +56,30 @@ bool quota_chain_has(const struct quota_chain *c, const struct quota *q)
     return found;
 }
 
+static void sum_over(const struct quota *q, uint64_t sum[3])
+{
+    for (int k = 0; k < 3; k++)
+        sum[k] = 0;
+    for (uint32_t i = 0; i < q->workers; i++)
+        for (int k = 0; k < 3; k++)
+            sum[k] += atomic_load_explicit(&q->lease[i].over_shown[k], memory_order_relaxed);
+}
+
+/* What was over the limit before it changed is of no interest any more. */
+static void changed(struct quota *q)
+{
+    sum_over(q, q->over_before);
+    atomic_fetch_add_explicit(&q->changes, 1, memory_order_relaxed);
+}
+
+struct dry_run_counts quota_dry_run_counts(const struct quota *q)
+{
+    uint64_t now[3];
+    sum_over(q, now);
+    return (struct dry_run_counts){now[0] - q->over_before[0], now[1] - q->over_before[1],
+                                   now[2] - q->over_before[2]};
+}
+
 bool quota_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limit_source source,
                      int initial_percent, int64_t now_ns)
 {
@@ -63,7 +87,16 @@ bool quota_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum lim
         return false;
     tg_shared_limit_retune(&q->limit, spec, initial_percent, now_ns);
     q->source = source;
-    atomic_fetch_add_explicit(&q->changes, 1, memory_order_relaxed);
+    changed(q);
+    return true;
+}
+
+bool quota_set_dry_run(struct quota *q, bool dry_run)
+{
+    if (quota_is_dry_run(q) == dry_run)
+        return false;
+    atomic_store_explicit(&q->dry_run, dry_run, memory_order_relaxed);
+    changed(q);
     return true;
 }
 
@@ -84,27 +117,53 @@ static void count(struct quota_worker *w, struct quota_lease *l, uint64_t msgs, 
     tg_meter_add(&l->bytes.meter, bytes, now_ns);
 }
 
-void quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+/* Of a quota in dry run. */
+static void count_over(struct quota_lease *l, uint64_t msgs, uint64_t bytes)
+{
+    l->over =
+        (struct dry_run_counts){l->over.frames + 1, l->over.msgs + msgs, l->over.bytes + bytes};
+    l->is_over = false;
+}
+
+bool quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                   uint64_t bytes, int64_t now_ns)
 {
+    bool over = false;
     for (uint32_t i = 0; i < chain->count; i++) {
         struct quota *q = chain->quota[i];
         if (!quota_is_set(q))
             continue;
         struct quota_lease *l = &q->lease[w->index];
-        tg_limit_lease_charge(&l->lease, &q->limit, msgs, bytes);
+        over = over || l->is_over;
+        if (l->is_over)
+            count_over(l, msgs, bytes);
+        else
+            tg_limit_lease_charge(&l->lease, &q->limit, msgs, bytes);
         count(w, l, msgs, bytes, now_ns);
     }
+    return over;
 }
 
-void quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                  uint64_t bytes, int64_t now_ns)
 {
+    bool over = false;
     for (uint32_t i = 0; i < chain->count; i++) {
         struct quota *q = chain->quota[i];
-        if (quota_is_set(q))
-            count(w, &q->lease[w->index], msgs, bytes, now_ns);
+        if (!quota_is_set(q))
+            continue;
+        struct quota_lease *l = &q->lease[w->index];
+        count(w, l, msgs, bytes, now_ns);
+        if (!quota_is_dry_run(q))
+            continue;
+        if (tg_limit_lease_has(&l->lease, &q->limit, msgs, bytes, now_ns)) {
+            tg_limit_lease_charge(&l->lease, &q->limit, msgs, bytes);
+            continue;
+        }
+        over = true;
+        count_over(l, msgs, bytes);
     }
+    return over;
 }
 
 /* Word by word: a reader may see half of it older than the rest by one turn. */
@@ -135,6 +194,9 @@ void quota_leases_return(struct quota_worker *w, int64_t now_ns)
         tg_limit_lease_return(&l->lease, &l->quota->limit, now_ns);
         show(&l->msgs);
         show(&l->bytes);
+        const uint64_t over[3] = {l->over.frames, l->over.msgs, l->over.bytes};
+        for (int i = 0; i < 3; i++)
+            atomic_store_explicit(&l->over_shown[i], over[i], memory_order_relaxed);
     }
 }
 

@@ -50,6 +50,9 @@ struct quota_lease {
     struct quota *quota;
     struct quota_lease *next; /* in quota_worker.used */
     bool is_used;             /* in this turn: in that list */
+    bool is_over; /* of a quota in dry run: it has no tokens for the frame asked about */
+    struct dry_run_counts over;
+    _Atomic uint64_t over_shown[3]; /* as the meters */
     struct quota_meter msgs, bytes;
 };
 
@@ -60,6 +63,8 @@ struct quota {
     struct quota_lease *lease;
     uint32_t workers;
     enum limit_source source;
+    _Atomic bool dry_run;
+    uint64_t over_before[3];  /* what <over> of all workers was when the limit became as it is */
     _Atomic uint32_t changes; /* of the limit; tokens handed out before the last one are void */
     struct home_queue *queue; /* the home's; NULL until somebody has had to wait */
     struct tg_shared_limit limit;
@@ -98,9 +103,21 @@ bool quota_chain_has(const struct quota_chain *c, const struct quota *q);
  * (home_set_limit does both). */
 bool quota_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limit_source source,
                      int initial_percent, int64_t now_ns);
+/* Begins or ends a dry run: it counts whom it would have held up, and holds up nobody. True when
+ * something changed; then home_limit_changed must follow (home_set_dry_run does both). */
+bool quota_set_dry_run(struct quota *q, bool dry_run);
 static inline bool quota_is_set(const struct quota *q)
 {
     return tg_shared_limit_is_set(&q->limit);
+}
+static inline bool quota_is_dry_run(const struct quota *q)
+{
+    return atomic_load_explicit(&q->dry_run, memory_order_relaxed);
+}
+/* It holds up whoever finds no tokens. */
+static inline bool quota_is_enforced(const struct quota *q)
+{
+    return quota_is_set(q) && !quota_is_dry_run(q);
 }
 static inline uint32_t quota_changes(const struct quota *q)
 {
@@ -113,11 +130,11 @@ static inline uint32_t quota_changes(const struct quota *q)
  * quota_charge of the same may follow, before any other call for this worker and chain. */
 static inline struct quota *quota_lacking(const struct quota_chain *chain, struct quota_worker *w,
                                           uint64_t msgs, uint64_t bytes, int64_t now_ns);
-/* Charges the leases, and counts. */
-void quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+/* Charges the leases, and counts. True: but for a dry run it would not have been admitted. */
+bool quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                   uint64_t bytes, int64_t now_ns);
-/* Counts only: the frame was paid for otherwise (claim.h). */
-void quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
+/* Counts only: the frame was paid for otherwise (claim.h), but for quotas in dry run. The same. */
+bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                  uint64_t bytes, int64_t now_ns);
 /* At the end of each loop turn: gives back what was leased and not used, and shows the meters. */
 void quota_leases_return(struct quota_worker *w, int64_t now_ns);
@@ -130,6 +147,7 @@ struct quota_rates {
     double msgs, bytes;
 };
 struct quota_rates quota_rates(const struct quota *q, int64_t now_ns);
+struct dry_run_counts quota_dry_run_counts(const struct quota *q); /* over all workers, as above */
 
 /* ---- inline ---- */
 
@@ -155,7 +173,8 @@ static inline struct quota *quota_lacking(const struct quota_chain *chain, struc
         if (!quota_is_set(q))
             continue;
         struct quota_lease *l = &q->lease[w->index];
-        if (!tg_limit_lease_has(&l->lease, &q->limit, msgs, bytes, now_ns)) {
+        l->is_over = !tg_limit_lease_has(&l->lease, &q->limit, msgs, bytes, now_ns);
+        if (l->is_over && !quota_is_dry_run(q)) {
             quota_give_back_first(chain, i, w, now_ns);
             return q;
         }

@@ -37,11 +37,21 @@ enum limit_source {
     LIMIT_FROM_BROKER,
 };
 
+/* What a limit in dry run would have held up: messages that came while it had no tokens. They are
+ * not charged; so at the limit's rate it would have taken them that long (dry_run_ns) to pass, too.
+ */
+struct dry_run_counts {
+    uint64_t frames, msgs, bytes; /* since the limit is as it is */
+};
+int64_t dry_run_ns(const struct dry_run_counts *c, const struct tg_limit_spec *spec);
+
 struct scope {
     enum scope_kind kind;
     const char *name; /* borrowed from the owner, e.g. persistent://t/n/x */
     struct tg_limit limit;
     enum limit_source source;
+    bool dry_run;
+    struct dry_run_counts over;
     struct tg_meter msgs, bytes; /* admitted */
     struct waits *waits;         /* NULL until somebody has waited: scope_waits */
     struct waitq *waiters;       /* set by throttle/; NULL where nobody can wait */
@@ -55,6 +65,32 @@ struct waits *scope_waits(struct scope *s);
  * (waitq_limit_changed). Returns true when something changed. */
 bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,
                      int initial_percent, int64_t now_ns);
+
+/* Begins or ends a dry run. True when something changed. */
+bool scope_set_dry_run(struct scope *s, bool dry_run);
+
+static inline bool scope_has_tokens(struct scope *s, int64_t now_ns)
+{
+    return s->dry_run || tg_limit_has_tokens(&s->limit, now_ns);
+}
+/* Until scope_has_tokens. */
+static inline int64_t scope_wait_ns(struct scope *s, int64_t now_ns)
+{
+    return s->dry_run ? 0 : tg_limit_wait_ns(&s->limit, now_ns);
+}
+/* A frame was admitted. True: but for the dry run it would not have been. */
+static inline bool scope_charge(struct scope *s, uint64_t msgs, uint64_t bytes, int64_t now_ns)
+{
+    bool over = s->dry_run && !tg_limit_has_tokens(&s->limit, now_ns);
+    tg_meter_add(&s->msgs, msgs, now_ns);
+    tg_meter_add(&s->bytes, bytes, now_ns);
+    if (!over)
+        tg_limit_charge(&s->limit, msgs, bytes, now_ns);
+    else
+        s->over =
+            (struct dry_run_counts){s->over.frames + 1, s->over.msgs + msgs, s->over.bytes + bytes};
+    return over;
+}
 
 const char *scope_kind_name(enum scope_kind k);     /* "topic", "resource group", ... */
 const char *limit_source_name(enum limit_source s); /* "topic policy", "namespace policy", ... */

@@ -70,15 +70,13 @@ struct quota *claim_lacking(const struct claim *c, const struct quota_chain *cha
     return quota_lacking(chain, w, msgs, bytes, now_ns);
 }
 
-void claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
+bool claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
                   uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    if (!c || !covers(c, msgs, bytes)) {
-        quota_charge(chain, w, msgs, bytes, now_ns);
-        return;
-    }
+    if (!c || !covers(c, msgs, bytes))
+        return quota_charge(chain, w, msgs, bytes, now_ns);
     spend(c, msgs, bytes);
-    quota_count(chain, w, msgs, bytes, now_ns);
+    return quota_count(chain, w, msgs, bytes, now_ns);
 }
 
 /* ---- letters ---- */
@@ -201,6 +199,8 @@ struct claim_amount claim_bound_demand(const struct path *own, struct claim_amou
 {
     for (uint32_t i = 0; i < own->count; i++) {
         struct tg_limit *l = &own->scope[i]->limit;
+        if (own->scope[i]->dry_run)
+            continue;
         demand.msgs = bounded(demand.msgs, head.msgs, tg_limit_balance_msgs(l, now_ns));
         demand.bytes = bounded(demand.bytes, head.bytes, tg_limit_balance_bytes(l, now_ns));
     }
@@ -212,7 +212,7 @@ void claim_queue_ran(struct claim *c, const struct waitq *q, int64_t now_ns)
     if (waitq_count(q) == 0) {
         claim_withdraw(c);
         claim_release(c);
-    } else if (!q->asleep && !tg_limit_has_tokens(&q->scope->limit, now_ns)) {
+    } else if (!q->asleep && !scope_has_tokens(q->scope, now_ns)) {
         claim_release(c);
     }
 }

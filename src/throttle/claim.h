@@ -130,7 +130,8 @@ void claim_close(struct claim *c);
  * before any other call for this topic. Credit is used before leases, and neither while ASKED. */
 struct quota *claim_lacking(const struct claim *c, const struct quota_chain *chain,
                             struct quota_worker *w, uint64_t msgs, uint64_t bytes, int64_t now_ns);
-void claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
+/* True: but for a dry run it would not have been admitted. */
+bool claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
                   uint64_t msgs, uint64_t bytes, int64_t now_ns);
 
 /* ---- the topic's queue ---- */

@@ -58,6 +58,8 @@ static void answer_granted(struct home *h, struct claim *c)
 
     for (uint32_t i = 0; i < c->levels; i++) {
         const struct tg_limit_spec *spec = &c->level[i].quota->limit.spec;
+        if (!quota_is_enforced(c->level[i].quota))
+            continue;
         if (spec->msgs.rate > 0)
             granted.msgs = lent.msgs;
         if (spec->bytes.rate > 0)
@@ -116,7 +118,7 @@ static void advance(struct home *h, struct claim *c, int64_t now_ns)
     for (;;) {
         for (; c->home.at < c->levels; c->home.at++) {
             struct home_queue *hq = c->level[c->home.at].quota->queue;
-            if (home_queue_is_busy(hq) || !tg_shared_limit_has_tokens(&hq->quota->limit, now_ns)) {
+            if (home_queue_is_busy(hq) || !home_queue_has_tokens(hq, now_ns)) {
                 wait_here(h, hq, c, now_ns);
                 return;
             }
@@ -197,7 +199,7 @@ static uint32_t serve(struct home *h, struct home_queue *hq, uint32_t budget, bo
     hq->tree.quantum = home_queue_quantum(hq);
     for (; turns < budget && hq->line.head; turns++) {
         struct fair_node *n = all ? fair_next(&hq->line) : fair_next_in_turn(&hq->line);
-        if (!n || !tg_shared_limit_has_tokens(&hq->quota->limit, now_ns))
+        if (!n || !home_queue_has_tokens(hq, now_ns))
             break;
         struct claim *c = claim_of(n);
         if (!serve_one(hq, c, now_ns))
@@ -282,6 +284,15 @@ bool home_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limi
                     int initial_percent, int64_t now_ns)
 {
     if (!quota_set_limit(q, spec, source, initial_percent, now_ns))
+        return false;
+    if (q->queue)
+        home_queue_limit_changed(q->queue, now_ns);
+    return true;
+}
+
+bool home_set_dry_run(struct quota *q, bool dry_run, int64_t now_ns)
+{
+    if (!quota_set_dry_run(q, dry_run))
         return false;
     if (q->queue)
         home_queue_limit_changed(q->queue, now_ns);

@@ -61,6 +61,8 @@ uint32_t home_fire(struct home *h, struct quota *q, uint32_t budget, int64_t now
  * removal the queue so runs empty in order. True when something changed. */
 bool home_set_limit(struct quota *q, const struct tg_limit_spec *spec, enum limit_source source,
                     int initial_percent, int64_t now_ns);
+/* quota_set_dry_run, the same. */
+bool home_set_dry_run(struct quota *q, bool dry_run, int64_t now_ns);
 /* Its share in the queues of wider quotas, 1 .. FAIR_WEIGHT_MAX, from its next turn on. */
 void home_set_weight(struct quota *q, uint32_t weight);
 /* The quota goes: no topic with it in its chain has a claim any more. */

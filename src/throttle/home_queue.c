@@ -219,7 +219,7 @@ void home_queue_give_up(struct claim *c, uint32_t from, int64_t now_ns)
 
 static int64_t paced_ns(const struct home_queue *hq)
 {
-    if (hq->served_ns == INT64_MIN || !quota_is_set(hq->quota))
+    if (hq->served_ns == INT64_MIN || !quota_is_enforced(hq->quota))
         return INT64_MIN;
     return hq->served_ns + (hq->away > 0 ? hq->patience_ns : hq->pace_ns);
 }
@@ -234,7 +234,9 @@ static int64_t next_fire_ns(const struct home_queue *hq, int64_t now_ns)
     if (!hq->line.head)
         return MONO_NEVER;
     int64_t soonest_ns = hq->urgent ? INT64_MIN : paced_ns(hq);
-    int64_t deadline_ns = mono_add(now_ns, tg_shared_limit_wait_ns(&hq->quota->limit, now_ns));
+    struct quota *q = hq->quota;
+    int64_t wait_ns = quota_is_enforced(q) ? tg_shared_limit_wait_ns(&q->limit, now_ns) : 0;
+    int64_t deadline_ns = mono_add(now_ns, wait_ns);
     deadline_ns = deadline_ns > soonest_ns ? deadline_ns : soonest_ns;
     if (now_ns < hq->look_ns && hq->look_ns < deadline_ns)
         deadline_ns = hq->look_ns;

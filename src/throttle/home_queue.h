@@ -54,6 +54,11 @@ void home_queue_abandon(struct home_queue *hq); /* the same, whoever waits */
 /* The quota's limit has been set or changed. */
 void home_queue_limit_changed(struct home_queue *hq, int64_t now_ns);
 
+/* There is something to hand out; where the limit holds up nobody, always. */
+static inline bool home_queue_has_tokens(const struct home_queue *hq, int64_t now_ns)
+{
+    return !quota_is_enforced(hq->quota) || tg_shared_limit_has_tokens(&hq->quota->limit, now_ns);
+}
 /* Somebody waits there, or is expected: who comes now must wait, too. */
 static inline bool home_queue_is_busy(const struct home_queue *hq)
 {

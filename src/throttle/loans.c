@@ -45,7 +45,7 @@ static struct claim_amount difference(struct claim_amount a, struct claim_amount
 struct claim_amount loans_part(const struct home_queue *hq, struct claim_amount a, int64_t most)
 {
     int64_t cost = home_queue_cost(hq, a);
-    if (cost <= most || !quota_is_set(hq->quota))
+    if (cost <= most || !quota_is_enforced(hq->quota))
         return a;
     unsigned __int128 msgs = (unsigned __int128)a.msgs * (uint64_t)most / (uint64_t)cost;
     unsigned __int128 bytes = (unsigned __int128)a.bytes * (uint64_t)most / (uint64_t)cost;
@@ -60,7 +60,7 @@ static bool lend(struct claim_level *l, struct claim_amount least, struct claim_
 {
     uint64_t got[2] = {most.msgs, most.bytes};
 
-    if (!quota_is_set(l->quota))
+    if (!quota_is_enforced(l->quota))
         l->loan.overdrawn = false;
     else if (!tg_shared_limit_lend(&l->quota->limit, &l->loan,
                                    (uint64_t[2]){least.msgs, least.bytes},

@@ -63,16 +63,13 @@ static void arm(struct waitq *q, int64_t deadline_ns)
 
 static void rearm(struct waitq *q, int64_t now_ns)
 {
-    struct tg_limit *l = &q->scope->limit;
-
     if (q->firing)
         return; /* waitq_fire does it at its end */
     if (!q->line.head || q->asleep) {
         arm(q, MONO_NEVER);
         return;
     }
-    int64_t wait_ns = tg_limit_has_tokens(l, now_ns) ? 0 : tg_limit_wait_ns(l, now_ns);
-    int64_t deadline_ns = mono_add(now_ns, wait_ns);
+    int64_t deadline_ns = mono_add(now_ns, scope_wait_ns(q->scope, now_ns));
     arm(q, deadline_ns == MONO_NEVER ? MONO_NEVER - 1 : deadline_ns); /* armed, however far away */
 }
 
@@ -162,7 +159,7 @@ uint32_t waitq_fire(struct waitq *q, uint32_t budget, int64_t now_ns)
     TG_ASSERT(!q->firing);
     q->firing = true;
     for (uint32_t n = 0; n < budget && q->line.head && !q->asleep; n++) {
-        if (!tg_limit_has_tokens(&q->scope->limit, now_ns))
+        if (!scope_has_tokens(q->scope, now_ns))
             break;
         admitted += grant_head(q, now_ns);
     }
@@ -201,7 +198,7 @@ struct scope *waitq_must_wait(const struct path *p, const struct waiter *w, int6
     for (uint32_t i = 0; i < p->count; i++) {
         struct scope *s = p->scope[i];
         bool others = s->waiters && waitq_count(s->waiters) > 0 && !had_turn;
-        if (others || !tg_limit_has_tokens(&s->limit, now_ns))
+        if (others || !scope_has_tokens(s, now_ns))
             return s;
         if (in && s == in->scope)
             had_turn = false;

@@ -202,9 +202,52 @@ static void test_a_weight_that_changes_changes_the_shares(void **state)
     for_each_seed(weights, 6);
 }
 
+/* A quota in dry run holds up nobody, and says how much was over; enforced again it holds. */
+static void dry(uint64_t seed)
+{
+    uint32_t workers = 1U << seed % 3;
+    struct world *w = w_new(seed, workers, 4);
+    struct places p = add_places(w);
+    w_set_limit(w, p.broker, per_second(10000, 0));
+    w_drain(w, p.broker);
+    w_hang(w, p.tenant[0], p.group);
+    for (uint32_t i = 0; i < 4; i++)
+        w_add_topic(w, p.ns[i % 2], i % workers, 2);
+    home_set_limit(p.group, &(struct tg_limit_spec){.msgs.rate = 1000}, LIMIT_FROM_GROUP, 10,
+                   w->now_ns); /* not w_set_limit: what passes is not to be checked against it */
+    w_quota_of(p.group)->unchecked = true;
+    for (int round = 0; round < 2; round++) {
+        home_set_dry_run(p.group, true, w->now_ns);
+        if (round == 0)
+            offer_all(w);
+        w_run_for(w, 300 * MONO_MS);
+        uint64_t before = w_quota_of(p.broker)->msgs;
+        uint64_t over = quota_dry_run_counts(p.group).msgs;
+        w_run_for(w, 2 * MONO_S);
+        double all = of(p.broker, before, 10000, 2);
+        double beyond = (double)(quota_dry_run_counts(p.group).msgs - over) / 9000 / 2;
+        SIM_CHECK(all > 0.98, "%.3f of the broker while the group is in dry run", all);
+        SIM_CHECK(beyond > 0.93 && beyond < 1.02, "%.3f of what is beyond is counted", beyond);
+        home_set_dry_run(p.group, false, w->now_ns);
+        w_run_for(w, 500 * MONO_MS);
+        before = w_quota_of(p.group)->msgs;
+        w_run_for(w, 2 * MONO_S);
+        double used = of(p.group, before, 1000, 2);
+        SIM_CHECK(used > 0.98 && used < 1.02, "%.3f of the group when it is enforced", used);
+    }
+    w_free(w);
+}
+
+static void test_a_group_in_dry_run_holds_up_nobody_and_counts(void **state)
+{
+    (void)state;
+    for_each_seed(dry, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_group_in_dry_run_holds_up_nobody_and_counts),
         cmocka_unit_test(test_namespaces_of_two_tenants_share_a_group_equally),
         cmocka_unit_test(test_a_group_at_the_namespace_and_another_at_its_tenant),
         cmocka_unit_test(test_a_group_hung_twice_counts_once),

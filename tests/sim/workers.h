@@ -43,6 +43,7 @@ struct w_quota {
     struct w_quota *parent, *group; /* what contains it; a resource group hung on it; or NULL */
     struct w_window window;
     int64_t armed_ns;
+    bool unchecked;       /* by a test that lets more pass: a dry run */
     uint64_t msgs, bytes; /* admitted */
     uint64_t turns;
 };
@@ -296,7 +297,8 @@ static inline void w_send(struct w_producer *p)
     w_check_window(w, &t->window, &t->scope.limit.spec, p->frame_msgs, p->frame_bytes);
     for (uint32_t i = 0; i < t->chain.count; i++) {
         struct w_quota *wq = w_quota_of(t->chain.quota[i]);
-        w_check_window(w, &wq->window, &wq->quota.limit.spec, p->frame_msgs, p->frame_bytes);
+        if (!wq->unchecked)
+            w_check_window(w, &wq->window, &wq->quota.limit.spec, p->frame_msgs, p->frame_bytes);
         wq->msgs += p->frame_msgs;
         wq->bytes += p->frame_bytes;
     }

@@ -259,3 +259,150 @@ def test_a_partitioned_topics_quota_survives_and_is_of_no_other_topic(tenants):
     tenants.ok("DELETE", "/persistent/acme/a/q/partitions")
     tenants.ok("PUT", "/persistent/acme/a/q/partitions", 2)
     assert tenants.rest("GET", "/persistent/acme/a/q/publishQuota").status == 204
+
+
+# ---- the rate of one producer ----
+
+RATE = "/persistent/acme/a/x/producerPublishRate"
+
+
+def two_on_one_connection(broker, topic):
+    c = raw.Connection(broker)
+    c.create_producer(topic, producer_id=1)
+    c.create_producer(topic, producer_id=2)
+    return c
+
+
+def waiting(broker, topic):
+    return {w["producerName"]: w["reason"] for w in broker.ok("GET", f"/{harness.rest_path(topic)}/explain")["waiting"]}
+
+
+@pytest.mark.parametrize("path, source", [(RATE, "topic policy"), ("/namespaces/acme/a/producerPublishRate", "namespace policy")])
+def test_a_producers_rate_holds_for_each_of_them_alone(tenants, path, source):
+    topic = "persistent://acme/a/x"
+    tenants.ok("PUT", "/" + harness.rest_path(topic))
+    hour = limit(1, publishThrottlingPeriodInMs=3600000)
+    tenants.ok("POST", path, hour)
+    assert tenants.ok("GET", path) == hour
+    assert tenants.ok("GET", RATE + "?applied=true") == hour
+    with two_on_one_connection(tenants, topic) as c:
+        for i in range(2):  # one is parked; more would make the socket rest
+            c.write(raw.send(i, producer_id=1))
+        c.expect(raw.SEND_RECEIPT)
+        harness.wait_for(lambda: list(waiting(tenants, topic).values()) == ["producer"], what="one to wait")
+        c.write(raw.send(0, producer_id=2))
+        c.expect(raw.SEND_RECEIPT)  # it has a limit of its own, which has its first token
+        c.write(raw.send(1, producer_id=2))
+        harness.wait_for(lambda: list(waiting(tenants, topic).values()) == ["producer"] * 2, what="both to wait")
+        tenants.ok("DELETE", path)
+        for _ in range(2):
+            c.expect(raw.SEND_RECEIPT)
+        harness.wait_for(lambda: not waiting(tenants, topic), what="nobody to wait")
+
+
+def test_the_narrowest_policy_of_a_producers_rate_wins_and_all_survive(tenants):
+    x, y = "/persistent/acme/a/x", "/persistent/acme/a/y"
+    tenants.ok("PUT", x)
+    tenants.ok("PUT", y + "/partitions", 1)
+    tenants.ok("POST", "/brokers/configuration/maxPublishRatePerProducerInMessages/5")
+    for rate, path in ((5, None), (6, "/namespaces/acme/a"), (7, x), (8, y)):
+        if path:
+            tenants.ok("POST", path + "/producerPublishRate", limit(rate))
+        for _ in range(2 if rate == 8 else 1):
+            applied = [tenants.ok("GET", p + "/producerPublishRate?applied=true")["publishThrottlingRateInMsg"] for p in (x, y)]
+            assert applied == {5: [5, 5], 6: [6, 6], 7: [7, 6], 8: [7, 8]}[rate]
+            if rate == 8:
+                tenants.restart(crash=True)
+    tenants.ok("DELETE", y + "/producerPublishRate")
+    assert tenants.rest("GET", y + "/producerPublishRate").status == 204
+
+
+@pytest.mark.parametrize("outer", ["topic", "namespace"])
+def test_a_producer_within_its_rate_waits_for_what_is_further_out(tenants, sender, outer):
+    """And the other way round: reasons come and go as limits do."""
+    one = sender("acme/a/x")
+    hour = limit(1, publishThrottlingPeriodInMs=3600000)
+    path = {"topic": "/persistent/acme/a/x/publishRate", "namespace": "/namespaces/acme/a/publishQuota"}[outer]
+    tenants.ok("POST", RATE, hour)
+    tenants.ok("POST", path, hour)
+    one.send(6)
+    one.expect(1)
+    one.expect_reason("producer")
+    tenants.ok("POST", RATE, limit(1000))
+    one.expect_reason(outer)
+    tenants.ok("POST", RATE, hour)
+    tenants.ok("DELETE", path)
+    one.expect_reason("producer")
+    tenants.ok("DELETE", RATE)
+    one.expect(5)
+    one.expect_reason(None)
+
+
+# ---- dry runs and weights ----
+
+SCOPES = {"topic": "/persistent/acme/a/x/publishRate", "producer": RATE, "namespace": "/namespaces/acme/a/publishQuota",
+          "tenant": "/tenants/acme/publishQuota"}
+
+
+@pytest.mark.parametrize("kind", SCOPES)
+def test_a_dry_run_holds_up_nobody_and_says_whom_it_would_have(tenants, sender, kind):
+    one, other = sender("acme/a/x"), sender("umbra/a/x")
+    path = SCOPES[kind]
+    tenants.ok("POST", path, limit(10, publishThrottlingBurstInMsg=1, enforce=False))
+    assert tenants.ok("GET", path)["enforce"] is False
+    one.send(50)
+    one.expect(50)
+    other.send(50)
+    other.expect(50)
+    one.expect_reason(None)
+    would = one.explain()["wouldWait"]
+    assert len(would) == 1 and would[0]["producerName"] and 30 <= would[0]["frames"] < 50
+    assert other.explain()["wouldWait"] == []
+    if kind != "producer":
+        scope = next(s for s in one.explain()["scopes"] if s["kind"] == kind)
+        assert scope["enforced"] is False
+        assert scope["wouldThrottle"]["messages"] == would[0]["frames"]
+        assert scope["wouldThrottle"]["ms"] == 100 * would[0]["frames"]
+    tenants.ok("POST", path, limit(1, publishThrottlingPeriodInMs=3600000))
+    one.send(3)
+    one.expect_reason(kind)
+    tenants.ok("POST", path, limit(1, publishThrottlingPeriodInMs=3600000, enforce=False))
+    one.expect(3)  # those who wait go at once
+    one.expect_reason(None)
+
+
+def test_a_policy_may_be_a_weight_alone(tenants):
+    for path in (SCOPES["namespace"], SCOPES["tenant"]):
+        tenants.ok("POST", path, {"weight": 5})
+        assert tenants.ok("GET", path) == limit(weight=5)
+    tenants.cli("tenants", "set-publish-quota", "acme", "--weight", "7", "--dry-run")
+    assert tenants.ok("GET", SCOPES["tenant"]) == limit(weight=7, enforce=False)
+    for bad in ({"weight": 0}, {"weight": 1001}, {"weight": "1"}, {"enforce": 1}):
+        assert tenants.rest("POST", SCOPES["tenant"], bad).status in (400, 412)
+
+
+# ---- a connection's messages in flight ----
+
+def test_a_connection_rests_at_its_limit_in_flight_and_all_is_acknowledged(make_broker):
+    """Nothing is lost or reordered by it, whatever the limit and wherever the topics live."""
+    for config in ({"maxPendingPublishRequestsPerConnection": 1}, {"maxPendingPublishRequestsPerConnection": 7},
+                   {"maxPendingPublishRequestsPerConnection": 0, "tidegateMaxPendingPublishBytesPerConnection": 100}):
+        b = make_broker("--workers", "4", config=config)
+        holders = [raw.Connection(b) for _ in range(4)]
+        for i, c in enumerate(holders):
+            c.create_producer(f"persistent://public/default/t{i}")  # one on each worker
+        with raw.Connection(b) as c:
+            for i in range(4):
+                c.create_producer(f"persistent://public/default/t{i}", producer_id=i + 10)
+            for n in range(100):
+                for i in range(4):
+                    c.write(raw.send(n, producer_id=i + 10, body=b"y" * 60))
+            got = {i + 10: [] for i in range(4)}
+            for _ in range(400):
+                receipt = c.expect(raw.SEND_RECEIPT)
+                got[receipt[1][0]].append(receipt.get(2, [0])[0])
+            assert all(ids == list(range(100)) for ids in got.values())
+            assert c.is_open()
+        for c in holders:
+            c.close()
+        assert b.stop() == 0

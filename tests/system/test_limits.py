@@ -103,7 +103,8 @@ def test_a_namespaces_rate_reaches_all_of_many_topics(east):
 
 CONFIG = "/brokers/configuration"
 DYNAMIC = ["maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes",
-           "brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate"]
+           "brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate",
+           "maxPublishRatePerProducerInMessages", "maxPublishRatePerProducerInBytes"]
 
 
 def set_dynamic(b, name, value):
@@ -116,7 +117,7 @@ def test_dynamic_settings_are_listed_and_start_as_in_the_file(make_broker):
     assert sorted(b.ok("GET", CONFIG)) == sorted(DYNAMIC)
     assert b.ok("GET", CONFIG + "/values") == {}
     runtime = b.ok("GET", CONFIG + "/runtime")
-    assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "-1"]
+    assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "-1", "0", "0"]
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -125,7 +126,7 @@ def test_a_dynamic_value_wins_over_the_file_and_survives_until_it_is_deleted(mak
     for i, name in enumerate(DYNAMIC):
         set_dynamic(b, name, 1000 + i)
     set_dynamic(b, DYNAMIC[2], -1)
-    values = dict(zip(DYNAMIC, ["1000", "1001", "-1", "1003"]))
+    values = dict(zip(DYNAMIC, ["1000", "1001", "-1", "1003", "1004", "1005"]))
     for _ in range(2):
         assert b.ok("GET", CONFIG + "/values") == values
         runtime = b.ok("GET", CONFIG + "/runtime")
@@ -137,7 +138,7 @@ def test_a_dynamic_value_wins_over_the_file_and_survives_until_it_is_deleted(mak
     for _ in range(2):
         assert b.ok("GET", CONFIG + "/values") == {}
         runtime = b.ok("GET", CONFIG + "/runtime")
-        assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "0"]
+        assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "0", "0", "0"]
         b.restart(crash)
 
 
@@ -212,7 +213,10 @@ def test_a_stored_dynamic_value_that_is_not_allowed_stops_the_start(broker):
                                         ("namespace/public/default", "publishRate"),
                                         ("namespace/public/default", "publishQuota"),
                                         ("partitioned/public/default/parts", "publishRate"),
-                                        ("topic/public/default/t", "publishRate")])
+                                        ("topic/public/default/t", "publishRate"),
+                                        ("namespace/public/default", "producerPublishRate"),
+                                        ("partitioned/public/default/parts", "producerPublishRate"),
+                                        ("topic/public/default/t", "producerPublishRate")])
 def test_a_stored_policy_that_can_not_be_read_stops_the_start(broker, key, field):
     """Going on without it would be going on without a limit."""
     broker.ok("PUT", "/persistent/public/default/t")

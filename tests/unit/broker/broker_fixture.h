@@ -392,9 +392,9 @@ static void put_rate(struct world *w, void *arg)
     struct rate *r = arg;
     struct place *p = place_find(w->broker.registry, r->topic);
     assert_non_null(p);
-    p->publish_rate = (struct rate_policy){.present = r->msgs > 0};
-    p->publish_rate.spec.msgs = (struct tg_rate_spec){.rate = r->msgs};
-    p->publish_rate.spec.period_ns = r->period_ns;
+    p->rate[RATE_OF_TOPIC] = (struct rate_policy){.present = r->msgs > 0};
+    p->rate[RATE_OF_TOPIC].spec.msgs = (struct tg_rate_spec){.rate = r->msgs};
+    p->rate[RATE_OF_TOPIC].spec.period_ns = r->period_ns;
     place_apply_policies(p);
 }
 

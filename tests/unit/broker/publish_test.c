@@ -399,7 +399,7 @@ static void age_and_look_alive(struct world *w, void *arg)
     (void)arg;
     c->stream->last_read_ns -= 3600 * MONO_S; /* the pause was as long */
     struct place *p = place_find(w->broker.registry, TOPIC);
-    p->publish_rate.present = false;
+    p->rate[RATE_OF_TOPIC].present = false;
     place_apply_policies(p);
     while (stream_is_paused(c->stream)) /* what the topic's timer does next turn */
         publish_timer_fired(&topic_find(&w->broker.shard[0], TOPIC)->wait_timer,

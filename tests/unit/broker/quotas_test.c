@@ -14,10 +14,11 @@ struct quota_wanted {
 static void put_quota(struct world *w, void *arg)
 {
     struct quota_wanted *q = arg;
-    struct tg_limit_spec spec = {.msgs.rate = q->msgs, .period_ns = q->period_ns};
+    struct rate_policy p = {.present = q->msgs > 0,
+                            .spec = {.msgs.rate = q->msgs, .period_ns = q->period_ns}};
     struct broker_quota *at =
         q->of_broker ? w->broker.quotas->broker : registry_ns(w->broker.registry, NS)->quota;
-    broker_quota_set(at, &spec, q->msgs > 0 ? LIMIT_FROM_NAMESPACE : LIMIT_UNSET);
+    broker_quota_set(at, &p, LIMIT_FROM_NAMESPACE);
 }
 
 static void set_quota(struct world *w, int64_t msgs, int64_t period_ns)

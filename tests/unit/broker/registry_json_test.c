@@ -151,9 +151,34 @@ static void test_rows_of_namespaces(void **state)
     json_decref(row);
 }
 
+static void test_weight_and_dry_run_come_back(void **state)
+{
+    (void)state;
+    struct rate_policy p;
+    char *why = NULL;
+    json_t *j =
+        json_loads("{\"publishThrottlingRateInMsg\":5,\"weight\":7,\"enforce\":false}", 0, NULL);
+    assert_int_equal(rate_policy_from_json(&p, j, &why), TG_OK);
+    assert_int_equal(p.weight, 7);
+    assert_true(p.dry_run);
+    json_t *back = rate_policy_to_json(&p);
+    json_object_set_new(j, "publishThrottlingRateInByte", json_integer(-1));
+    assert_true(json_equal(j, back));
+    json_decref(back);
+    json_object_set_new(j, "enforce", json_integer(0));
+    assert_int_equal(rate_policy_from_json(&p, j, &why), TG_EINVAL);
+    free(why);
+    json_object_set_new(j, "enforce", json_true());
+    json_object_set_new(j, "weight", json_integer(0));
+    assert_int_equal(rate_policy_from_json(&p, j, &why), TG_ERANGE);
+    free(why);
+    json_decref(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_weight_and_dry_run_come_back),
         cmocka_unit_test(test_what_is_set_comes_back),
         cmocka_unit_test(test_rows_of_namespaces),
         cmocka_unit_test(test_period_is_milliseconds),

@@ -8,9 +8,10 @@
 #include "quota/policy.h"
 
 static const struct rate_policy absent = {.present = false};
-static const struct rate_policy of_topic = {true, {.msgs.rate = 1}};
-static const struct rate_policy of_ns = {true, {.msgs.rate = 2}};
-static const struct rate_policy unlimited = {true, {.msgs.rate = -1, .bytes.rate = 0}};
+static const struct rate_policy of_topic = {.present = true, .spec = {.msgs.rate = 1}};
+static const struct rate_policy of_ns = {.present = true, .spec = {.msgs.rate = 2}};
+static const struct rate_policy unlimited = {.present = true,
+                                             .spec = {.msgs.rate = -1, .bytes.rate = 0}};
 static const struct tg_limit_spec of_broker = {.msgs.rate = 3};
 static const struct tg_limit_spec no_default = {.msgs.rate = 0};
 
@@ -56,15 +57,29 @@ static void test_present_but_unlimited_hides_what_is_wider(void **state)
 static void test_dimensions_are_not_mixed(void **state)
 {
     (void)state;
-    struct rate_policy bytes_only = {true, {.bytes.rate = 1000}};
+    struct rate_policy bytes_only = {.present = true, .spec = {.bytes.rate = 1000}};
     struct rate_choice c = policy_publish_rate(&bytes_only, &of_ns, &of_broker);
     assert_int_equal(c.spec.bytes.rate, 1000);
     assert_int_equal(c.spec.msgs.rate, 0);
 }
 
+static void test_weight_and_dry_run_come_with_the_policy_that_is_chosen(void **state)
+{
+    (void)state;
+    struct rate_policy ns = {.present = true, .weight = 3, .dry_run = true, .spec.msgs.rate = 5};
+    struct rate_policy topic = {.present = true, .spec.msgs.rate = 7};
+    struct rate_choice c = policy_publish_rate(NULL, &ns, NULL);
+    assert_int_equal(c.weight, 3);
+    assert_true(c.dry_run);
+    c = policy_publish_rate(&topic, &ns, NULL);
+    assert_int_equal(weight_or_1(c.weight), 1);
+    assert_false(c.dry_run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_weight_and_dry_run_come_with_the_policy_that_is_chosen),
         cmocka_unit_test(test_topic_before_namespace_before_broker),
         cmocka_unit_test(test_present_but_unlimited_hides_what_is_wider),
         cmocka_unit_test(test_dimensions_are_not_mixed),

@@ -194,9 +194,43 @@ static void test_rates_are_summed_over_the_workers(void **state)
     tree_fini(&t);
 }
 
+static void test_a_quota_in_dry_run_refuses_nobody_and_counts_by_worker(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.tenant, 10, 0, 0);
+    set(&t.ns, 1000, 0, 0);
+    uint32_t changes = quota_changes(&t.tenant);
+    assert_true(quota_set_dry_run(&t.tenant, true));
+    assert_int_equal(quota_changes(&t.tenant), changes + 1);
+    assert_true(quota_is_set(&t.tenant));
+    assert_false(quota_is_enforced(&t.tenant));
+    int over = 0;
+    for (int i = 0; i < 30; i++) {
+        assert_null(quota_lacking(&t.chain, &t.w[i % 2], 1, 1, 0));
+        over += quota_charge(&t.chain, &t.w[i % 2], 1, 1, 0);
+        end_turns(&t, 0);
+    }
+    over += quota_count(&t.chain, &t.w[0], 5, 5, 0); /* by credit of the other one */
+    end_turns(&t, 0);
+    assert_int_equal(over, 21);
+    struct dry_run_counts c = quota_dry_run_counts(&t.tenant);
+    assert_int_equal(c.frames, 21);
+    assert_int_equal(c.msgs, 25);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 970);
+
+    assert_true(quota_set_dry_run(&t.tenant, false));
+    assert_int_equal(quota_dry_run_counts(&t.tenant).frames, 0);
+    assert_ptr_equal(quota_lacking(&t.chain, &t.w[0], 1, 1, 0), &t.tenant);
+    end_turns(&t, 0);
+    tree_fini(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_quota_in_dry_run_refuses_nobody_and_counts_by_worker),
         cmocka_unit_test(test_without_limits_everything_passes_and_nothing_is_leased),
         cmocka_unit_test(test_a_frame_is_charged_to_every_quota),
         cmocka_unit_test(test_the_narrowest_that_lacks_tokens_is_named_and_none_is_charged),

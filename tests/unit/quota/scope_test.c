@@ -83,9 +83,35 @@ static void test_names_are_words_for_people(void **state)
     assert_string_equal(limit_source_name(LIMIT_UNSET), "none");
 }
 
+static void test_a_dry_run_counts_what_is_over_and_never_lacks_tokens(void **state)
+{
+    (void)state;
+    struct scope s;
+    struct tg_limit_spec spec = {.msgs.rate = 10, .bytes.rate = 100000};
+    scope_init(&s, SCOPE_TOPIC, "x");
+    scope_set_limit(&s, &spec, LIMIT_FROM_TOPIC, 100, 0);
+    assert_true(scope_set_dry_run(&s, true));
+    assert_false(scope_set_dry_run(&s, true));
+    for (int i = 0; i < 25; i++) {
+        assert_true(scope_has_tokens(&s, 0));
+        assert_int_equal(scope_charge(&s, 1, 100, 0), i >= 10);
+    }
+    assert_int_equal(s.over.frames, 15);
+    assert_int_equal(s.over.bytes, 1500);
+    assert_int_equal(scope_wait_ns(&s, 0), 0);
+    assert_int_equal(dry_run_ns(&s.over, &s.limit.spec) / 1000000, 1500); /* 15 at 10 a second */
+    assert_int_equal(tg_limit_balance_msgs(&s.limit, 0), 0); /* what is over is not charged */
+
+    assert_true(scope_set_dry_run(&s, false));
+    assert_int_equal(s.over.frames, 0);
+    assert_false(scope_has_tokens(&s, 0));
+    assert_true(scope_has_tokens(&s, 1000000000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_dry_run_counts_what_is_over_and_never_lacks_tokens),
         cmocka_unit_test(test_a_fresh_scope_limits_nothing),
         cmocka_unit_test(test_setting_says_whether_something_changed),
         cmocka_unit_test(test_a_fresh_limit_starts_with_its_initial_share),
