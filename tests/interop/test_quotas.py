@@ -26,7 +26,8 @@ class Run:
     """Loads on topics of namespaces, each from a connection of its own, for some seconds."""
 
     def __init__(self, broker, connect, topics, seconds, **options):
-        for ns in sorted({t.rsplit("/", 1)[0] for t in topics} - {"public/default"}):
+        there = {f"{t}/{ns}" for t, ns in (("public", "default"), ("one", "ns")) if broker.rest("GET", f"/namespaces/{t}/{ns}").status == 200}
+        for ns in sorted({t.rsplit("/", 1)[0] for t in topics} - there):
             broker.ok("PUT", f"/namespaces/{ns}")
         self.broker, self.topics = broker, topics
         options.setdefault("batching_enabled", False)
@@ -117,6 +118,36 @@ def test_two_quotas_nested(make_broker, connect):
     narrow = sum(run.each[t].between(begin + NS, begin + 11 * NS) for t in topics[:2])
     print("narrow", narrow)
     assert within(narrow, 3000, 1)
+
+
+TOTALS = {  # where it is set, what is set there, and of which topics it is the total
+    "tenant": ("POST", "/tenants/one/publishQuota", {"publishThrottlingRateInMsg": 2000},
+               [f"one/ns{i % 2}/t{i}" for i in range(8)]),
+    "resource group": ("PUT", "/resourcegroups/gold", {"publishRateInMsgs": 2000},
+                       [f"{t}/ns/t{i}" for t in ("one", "other") for i in range(4)]),
+    "partitioned topic": ("POST", "/persistent/one/ns/p/publishQuota", {"publishThrottlingRateInMsg": 2000},
+                          [f"one/ns/p-partition-{i}" for i in range(8)]),
+}
+
+
+@pytest.mark.parametrize("kind", TOTALS)
+def test_a_total_over_four_workers_and_its_shares(make_broker, connect, kind):
+    method, path, body, topics = TOTALS[kind]
+    broker = make_broker("--workers", "4")
+    for tenant in ("one", "other"):
+        broker.ok("PUT", f"/tenants/{tenant}", {"adminRoles": [], "allowedClusters": ["standalone"]})
+    if kind == "partitioned topic":
+        broker.ok("PUT", "/namespaces/one/ns")
+        broker.ok("PUT", "/persistent/one/ns/p/partitions", 8)
+    broker.ok(method, path, body)
+    if kind == "resource group":
+        for tenant in ("one", "other"):
+            broker.ok("POST", f"/tenants/{tenant}/resourcegroup/gold")
+    run = Run(broker, connect, topics, 12).stop()
+    begin = check_total(run.all, 2000)
+    shares = [a.between(begin + NS, begin + 10 * NS) for a in run.each.values()]
+    print("shares", shares)
+    assert max(shares) - min(shares) <= 0.1 * 9 * 2000 / 8
 
 
 @pytest.mark.parametrize("rate, batching", [(1, False), (50, False), (5000, True)])

@@ -344,9 +344,38 @@ static void test_specs_compare_by_what_they_mean(void **state)
     assert_false(tg_limit_spec_equal(&a, &b));
 }
 
+/* A long average with a cap: an hour's worth may be saved up, and goes at twice the rate at the
+ * most. */
+static void test_an_hours_burst_under_a_peak_of_twice_the_rate(void **state)
+{
+    (void)state;
+    const int64_t second = 1000000000, hour = 3600;
+    struct tg_limit l = {0};
+    struct tg_limit_spec spec = {.msgs = {.rate = 100, .burst = 100 * hour, .peak = 200}};
+    assert_int_equal(tg_limit_check(&spec), TG_LIMIT_OK);
+    tg_limit_init(&l, &spec, 100, 0);
+    int64_t sent = 0;
+    for (int64_t s = 0; s < 3 * hour; s++) { /* as fast as it goes, looked at each millisecond */
+        int64_t before = sent;
+        for (int64_t now = s * second; now < (s + 1) * second; now += second / 1000) {
+            while (tg_limit_has_tokens(&l, now)) {
+                tg_limit_charge(&l, 1, 0, now);
+                sent++;
+            }
+        }
+        int64_t most = s < hour ? 200 : 100, got = sent - before;
+        if (s > 0 && s != hour && s != hour + 1)
+            assert_in_range(got, most - 2, most + 2);
+        assert_true(sent <= 100 * hour + 100 * (s + 1) + 1);
+        assert_true(sent <= 200 + 200 * (s + 1) + 1);
+    }
+    assert_in_range(sent, 100 * hour * 4 - 2, 100 * hour * 4 + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_hours_burst_under_a_peak_of_twice_the_rate),
         cmocka_unit_test(test_zero_initialised_limits_nothing),
         cmocka_unit_test(test_rate_0_and_below_is_unlimited_not_blocked),
         cmocka_unit_test(test_a_fresh_limit_starts_with_a_tenth_of_its_burst),
