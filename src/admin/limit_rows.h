@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/bytes.h"
 #include "base/map.h"
 #include "broker/topic.h"
 #include "quota/explain.h"
@@ -53,6 +54,12 @@ void limit_rows_add_quotas(struct limit_rows *r, const struct quotas *q, int64_t
 void limit_rows_merge(struct limit_rows *into, struct limit_rows *from);
 /* NULL: there is none. */
 struct limit_row *limit_rows_find(struct limit_rows *r, enum scope_kind kind, const char *name);
+
+/* ---- limits_metrics.c ---- */
+
+/* tidegate_limit_...: those of quotas, and of topics with a policy of their own or that somebody
+ * has waited for; at most <most> of them, the widest first. */
+void metrics_put_limits(const char *cluster, struct bytes *out, struct limit_rows *r, size_t most);
 
 /* ---- limits_json.c ---- */
 

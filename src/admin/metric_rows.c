@@ -124,8 +124,9 @@ static void add_backlogs(struct metric_rows *r, const struct topic *t)
 
 void metric_rows_add(struct metric_rows *r, const struct topic *t)
 {
-    add_topic(find_row(r, r->by_topic ? t->name.full : t->name.ns, t->name.ns), t,
-              shard_now_ns(t->shard));
+    struct metric_row *row = find_row(r, r->by_topic ? t->name.full : t->name.ns, t->name.ns);
+    row->order = r->by_topic ? t->ledger : 0;
+    add_topic(row, t, shard_now_ns(t->shard));
     if (r->by_topic)
         add_backlogs(r, t);
 }
@@ -141,10 +142,58 @@ static void add_row(struct metric_row *to, const struct metric_row *from)
         a[i] += b[i];
 }
 
+/* Ledgers are numbered as topics are made, so who has a row keeps it, and counters don't jump. */
+static int by_age(const struct metric_row *a, const struct metric_row *b)
+{
+    return a->order != b->order ? (a->order < b->order ? -1 : 1) : strcmp(a->key, b->key);
+}
+
+static int by_topic_and_name(const void *x, const void *y)
+{
+    const struct metric_backlog *a = x, *b = y;
+    int order = strcmp(a->topic, b->topic);
+    return order != 0 ? order : strcmp(a->subscription, b->subscription);
+}
+
+static void drop_backlogs(struct metric_rows *r, size_t most)
+{
+    if (r->backlogs <= most)
+        return;
+    qsort(r->backlog, r->backlogs, sizeof *r->backlog, by_topic_and_name);
+    while (r->backlogs > most) {
+        struct metric_backlog *b = &r->backlog[--r->backlogs];
+        free(b->topic);
+        free(b->ns);
+        free(b->subscription);
+    }
+}
+
+size_t metric_rows_fold(struct metric_rows *r, size_t most)
+{
+    size_t count = HASH_COUNT(r->row), n = 0, folded = 0;
+    drop_backlogs(r, most);
+    if (count <= most)
+        return 0;
+    HASH_SORT(r->row, by_age);
+    struct metric_row *row, *next, *other = find_row(r, "other", "other");
+    HASH_ITER(hh, r->row, row, next)
+    {
+        if (row == other || n++ < most)
+            continue;
+        add_row(other, row);
+        row_free(r, row);
+        folded++;
+    }
+    return folded;
+}
+
 void metric_rows_merge(struct metric_rows *into, struct metric_rows *from)
 {
-    for (struct metric_row *row = from->row; row != NULL; row = row->hh.next)
-        add_row(find_row(into, row->key, row->ns), row);
+    for (struct metric_row *row = from->row; row != NULL; row = row->hh.next) {
+        struct metric_row *to = find_row(into, row->key, row->ns);
+        to->order = row->order > to->order ? row->order : to->order;
+        add_row(to, row);
+    }
     if (from->backlogs > 0) {
         size_t all = into->backlogs + from->backlogs;
         into->backlog = xrealloc(into->backlog, all * sizeof *into->backlog);

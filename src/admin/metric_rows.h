@@ -12,6 +12,7 @@ struct metric_row {
     UT_hash_handle hh; /* by key */
     char *key;         /* the topic's name, or the namespace's */
     char *ns;
+    uint64_t order; /* of a topic: later ones have higher ones */
     bool is_topic;
     /* everything from here on is added up */
     double topics, producers, consumers, subscriptions;
@@ -42,6 +43,9 @@ void metric_rows_free(struct metric_rows *r); /* NULL is fine */
 void metric_rows_add(struct metric_rows *r, const struct topic *t);
 /* The row of a namespace, made when it is not there. */
 struct metric_row *metric_rows_ns(struct metric_rows *r, const char *ns);
+/* Leaves at most <most> rows of their own, the oldest topics'; the others are added up in one that
+ * is called "other". The same of backlogs, but that the others go. Returns how many rows it was. */
+size_t metric_rows_fold(struct metric_rows *r, size_t most);
 /* Takes all of <from> into <into>. */
 void metric_rows_merge(struct metric_rows *into, struct metric_rows *from);
 

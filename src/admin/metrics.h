@@ -10,7 +10,8 @@ struct metric_label {
     const char *name, *value;
 };
 
-/* Begins a family; <type> is "gauge" or "counter". */
+/* Begins a family; <type> is "gauge", "counter" or, for a
+ * name of Pulsar's that is against what Prometheus expects of these, "untyped". */
 void metric_family(struct bytes *out, const char *name, const char *type, const char *help);
 /* One sample of it. Values of labels are escaped. */
 void metric_sample(struct bytes *out, const char *name, const struct metric_label *labels,

@@ -152,6 +152,9 @@ void blocks_remove(struct call *c);
 void lookup_topic(struct call *c);
 void lookup_bundle(struct call *c);
 void explain_topic(struct call *c);
+void explain_ns(struct call *c);
+void explain_tenant(struct call *c);
+void explain_client(struct call *c);
 void metrics_get(struct call *c);
 
 #endif

@@ -21,41 +21,6 @@ static json_t *scope_with_binding(const struct explain_scope *s, bool binding)
     return j;
 }
 
-static json_t *waiting_json(const struct producer *p, int64_t now_ns)
-{
-    json_t *j = json_object();
-    enum throttle_reason r = gate_reason(&p->gate);
-    json_object_set_new(j, "producerName", json_string(p->name));
-    json_object_set_new(j, "address", json_string(p->address != NULL ? p->address : ""));
-    json_object_set_new(j, "step", json_string(gate_step_name(p->gate.step)));
-    json_object_set_new(j, "reason", r != REASON_COUNT ? json_string(reason_name(r)) : json_null());
-    json_object_set_new(j, "scope",
-                        producer_waits_for(p) != NULL ? json_string(producer_waits_for(p))
-                                                      : json_null());
-    json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
-    json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
-    json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));
-    json_object_set_new(j, "parkedBytes", json_integer((json_int_t)producer_parked_bytes(p)));
-    json_object_set_new(j, "connectionPaused", json_boolean(p->pausing));
-    return j;
-}
-
-/* When what is parked now will have passed at the binding rate: the longest of both dimensions. */
-static int64_t until_ns(const struct explain_scope *s, uint64_t messages, uint64_t bytes)
-{
-    double period = (double)(s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S);
-    double longest = (double)s->wait_ns, t;
-    if (s->spec.msgs.rate > 0) {
-        t = ((double)messages - (double)s->balance_msgs) / (double)s->spec.msgs.rate * period;
-        longest = t > longest ? t : longest;
-    }
-    if (s->spec.bytes.rate > 0) {
-        t = ((double)bytes - (double)s->balance_bytes) / (double)s->spec.bytes.rate * period;
-        longest = t > longest ? t : longest;
-    }
-    return longest < 1e18 ? (int64_t)longest : INT64_C(1000000000000000000);
-}
-
 /* The scope that binds: the narrowest that lacks tokens, else (between two grants it has some) the
  * one whose queue is not empty. count: none. */
 static uint32_t binding_scope(const struct topic *t, const struct explain *x)
@@ -115,7 +80,7 @@ struct found {
 static void put_binding(json_t *j, const struct explain_scope *s, const struct waiting_sum *sum,
                         int64_t wall_ns)
 {
-    int64_t span_ns = until_ns(s, sum->messages, sum->bytes);
+    int64_t span_ns = explain_until_ns(s, sum->messages, sum->bytes);
     json_object_set_new(j, "since",
                         sum->since_wall_ns != 0 ? json_iso_time(sum->since_wall_ns) : json_null());
     json_object_set_new(j, "until", json_iso_time(wall_ns + span_ns));

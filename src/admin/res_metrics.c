@@ -1,4 +1,5 @@
 /* res_metrics.c - GET /metrics. Names are Pulsar's where it has one; ours begin with tidegate_.
+ * Where Prometheus expects something else of a gauge's or counter's name, Pulsar's has no type.
  *
  * A series is a topic (and subscription) with exposeTopicLevelMetricsInPrometheus, else a
  * namespace. Both are the same rows: first one row per series is summed up (metric_rows.h), then
@@ -8,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/limit_rows.h"
 #include "admin/metric_rows.h"
 #include "admin/metrics.h"
 #include "admin/res.h"
 #include "admin/survey.h"
 #include "base/alloc.h"
+#include "broker/front.h"
 #include "throttle/reason.h"
 
 enum { TOPICS_PER_TURN = 200 }; /* some 100 us of a worker's turn */
@@ -26,10 +29,10 @@ struct family {
 
 #define FIELD(f) offsetof(struct metric_row, f)
 static const struct family families[] = {
-    {"pulsar_topics_count", "gauge", "Topics, partitions counted one by one.", FIELD(topics)},
-    {"pulsar_producers_count", "gauge", "Connected producers.", FIELD(producers)},
-    {"pulsar_consumers_count", "gauge", "Connected consumers.", FIELD(consumers)},
-    {"pulsar_subscriptions_count", "gauge", "Subscriptions.", FIELD(subscriptions)},
+    {"pulsar_topics_count", "untyped", "Topics, partitions counted one by one.", FIELD(topics)},
+    {"pulsar_producers_count", "untyped", "Connected producers.", FIELD(producers)},
+    {"pulsar_consumers_count", "untyped", "Connected consumers.", FIELD(consumers)},
+    {"pulsar_subscriptions_count", "untyped", "Subscriptions.", FIELD(subscriptions)},
     {"pulsar_rate_in", "gauge", "Messages published per second.", FIELD(rate_in)},
     {"pulsar_rate_out", "gauge", "Messages delivered per second.", FIELD(rate_out)},
     {"pulsar_throughput_in", "gauge", "Bytes published per second.", FIELD(throughput_in)},
@@ -145,9 +148,9 @@ static void put_broker(struct broker *b, struct bytes *out, const struct metric_
         rate_in += r->rate_in;
         rate_out += r->rate_out;
     }
-    put_one(b, out, "pulsar_broker_topics_count", "gauge", "Topics of the broker.", topics);
-    put_one(b, out, "pulsar_broker_producers_count", "gauge", "Its producers.", producers);
-    put_one(b, out, "pulsar_broker_consumers_count", "gauge", "Its consumers.", consumers);
+    put_one(b, out, "pulsar_broker_topics_count", "untyped", "Topics of the broker.", topics);
+    put_one(b, out, "pulsar_broker_producers_count", "untyped", "Its producers.", producers);
+    put_one(b, out, "pulsar_broker_consumers_count", "untyped", "Its consumers.", consumers);
     put_one(b, out, "pulsar_broker_rate_in", "gauge", "Messages in per second.", rate_in);
     put_one(b, out, "pulsar_broker_rate_out", "gauge", "Messages out per second.", rate_out);
     put_one(b, out, "pulsar_active_connections", "gauge", "Client connections.",
@@ -200,8 +203,17 @@ static void put_store(struct broker *b, struct bytes *out, bool full)
 
 /* ---- the request ---- */
 
+struct metrics_part { /* of one worker */
+    struct metric_rows *rows;
+    struct limit_rows *limits;
+    double paused; /* connections */
+};
+
 struct metrics {
-    struct metric_rows *rows, *part[BROKER_WORKERS_MAX];
+    struct metric_rows *rows;
+    struct limit_rows *limits;
+    struct metrics_part *part[BROKER_WORKERS_MAX];
+    double paused, events, events_dropped, folded;
     uint32_t topics[BROKER_WORKERS_MAX]; /* by worker */
     bool store_full;
 };
@@ -226,24 +238,56 @@ static void put_workers(struct broker *b, struct bytes *out, const struct metric
     }
 }
 
-static void merge(struct metrics *m)
+static void part_free(struct metrics_part *p)
 {
-    for (int i = 0; i < BROKER_WORKERS_MAX; i++)
-        if (m->part[i] != NULL)
-            metric_rows_merge(m->rows, m->part[i]);
+    metric_rows_free(p->rows);
+    limit_rows_free(p->limits);
+    free(p);
+}
+
+static void merge(struct metrics *m, size_t most)
+{
+    for (int i = 0; i < BROKER_WORKERS_MAX; i++) {
+        struct metrics_part *p = m->part[i];
+        if (p == NULL)
+            continue;
+        metric_rows_merge(m->rows, p->rows);
+        limit_rows_merge(m->limits, p->limits);
+        m->paused += p->paused;
+        free(p);
+    }
+    m->folded = (double)metric_rows_fold(m->rows, most);
+}
+
+static void put_own(struct broker *b, struct bytes *out, const struct metrics *m)
+{
+    put_one(
+        b, out, "pulsar_broker_throttled_connections", "gauge",
+        "Connections that are not read now, since a producer on them waits or they do not read.",
+        m->paused);
+    put_one(b, out, "tidegate_events_total", "counter", "Events recorded (tidegate events).",
+            m->events);
+    put_one(b, out, "tidegate_events_dropped_total", "counter", "Events that were too many.",
+            m->events_dropped);
+    put_one(b, out, "tidegate_metrics_rows_folded", "gauge",
+            "Topics or namespaces that are added up as other: tidegateMetricsRows.", m->folded);
 }
 
 static void write_metrics(struct broker *b, void *gathered, struct bytes *out)
 {
     struct metrics *m = gathered;
-    merge(m);
+    size_t most = (size_t)b->settings->metric_rows;
+    merge(m, most);
     put_broker(b, out, m->rows);
+    put_own(b, out, m);
     put_rows(b, out, m->rows);
     put_backlogs(b, out, m->rows);
+    metrics_put_limits(b->settings->cluster_name, out, m->limits, most);
     put_memory(b, out);
     put_store(b, out, m->store_full);
     put_workers(b, out, m);
     metric_rows_free(m->rows);
+    limit_rows_free(m->limits);
     free(m);
 }
 
@@ -251,6 +295,10 @@ static void *gather(struct broker *b, struct walk *w)
 {
     struct metrics *m = xcalloc(1, sizeof *m);
     m->rows = metric_rows_new(b->settings->expose_topic_metrics);
+    m->limits = limit_rows_new();
+    limit_rows_add_quotas(m->limits, b->quotas, shard_now_ns(&b->shard[0]));
+    m->events = (double)events_recorded(b->events);
+    m->events_dropped = (double)events_dropped(b->events);
     m->store_full = b->shard[0].store_state == LS_FULL;
     if (!m->rows->by_topic) /* also those without topics */
         for (struct ns *n = registry_namespaces(b->registry); n != NULL; n = n->hh.next)
@@ -262,16 +310,33 @@ static void *gather(struct broker *b, struct walk *w)
     return m;
 }
 
+static struct metrics_part *part_of(struct walk_part *part)
+{
+    if (part->data == NULL) {
+        struct metrics_part *p = xcalloc(1, sizeof *p);
+        p->rows = metric_rows_new(part->shard->broker->settings->expose_topic_metrics);
+        p->limits = limit_rows_new();
+        part->data = p;
+    }
+    return part->data;
+}
+
 static void show(struct walk_part *part, struct topic *t)
 {
-    if (part->data == NULL)
-        part->data = metric_rows_new(t->shard->broker->settings->expose_topic_metrics);
-    metric_rows_add(part->data, t);
+    struct metrics_part *p = part_of(part);
+    metric_rows_add(p->rows, t);
+    limit_rows_add(p->limits, t, false);
+}
+
+static void show_conn(struct walk_part *part, struct conn *c)
+{
+    if (c->front != NULL && pause_set_is_paused(&c->front->pause))
+        part_of(part)->paused++;
 }
 
 static void drop(void *part_data)
 {
-    metric_rows_free(part_data);
+    part_free(part_data);
 }
 
 void metrics_get(struct call *c)
@@ -281,6 +346,7 @@ void metrics_get(struct call *c)
         .content_type = "text/plain; version=0.0.4; charset=utf-8",
         .per_turn = TOPICS_PER_TURN,
         .show = show,
+        .show_conn = show_conn,
         .drop = drop,
         .gather = gather,
         .write = write_metrics,

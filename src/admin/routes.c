@@ -37,6 +37,8 @@ const struct route routes[] = {
     {PUT, TENANTS "/{tenant}", tenants_create, "make a tenant"},
     {POST, TENANTS "/{tenant}", tenants_update, "change a tenant"},
     {DELETE, TENANTS "/{tenant}", tenants_delete, "delete a tenant without namespaces"},
+    {GET_LONG, TENANTS "/{tenant}/explain", explain_tenant,
+     "which of its producers wait, for what, until when"},
 
     {GET, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_get,
      "publish quota of all its topics together"},
@@ -69,6 +71,7 @@ const struct route routes[] = {
     {POST, NS "/resourcegroup/{name}", groups_ns_set, "hang one on it"},
     {PUT, NS "/resourcegroup/{name}", groups_ns_set, "the same"},
     {DELETE, NS "/resourcegroup", groups_ns_delete, "take it off"},
+    {GET_LONG, NS "/explain", explain_ns, "which of its producers wait, for what, until when"},
     {GET, NS "/permissions", permissions_refuse, "501: there is no authorization"},
     {POST, NS "/permissions/{name}", permissions_refuse, "501"},
     {DELETE, NS "/permissions/{name}", permissions_refuse, "501"},
@@ -104,6 +107,8 @@ const struct route routes[] = {
      "connections with address, producers, consumers, rates"},
 
     {GET, "/admin/v2/events", events_get, "what happened (?since=, ?limit=)"},
+    {GET_LONG, "/admin/v2/clients/{name}/explain", explain_client,
+     "the same of a client, by its id or address"},
 
     {GET_SURVEY, LIMITS, limits_tree,
      "every limit that is set or has made somebody wait, as a tree"},

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
 
@@ -48,4 +49,40 @@ json_t *scope_json(const struct explain_scope *s)
     json_object_set_new(j, "command", command != NULL ? json_string(command) : json_null());
     free(command);
     return j;
+}
+
+json_t *waiting_json(const struct producer *p, int64_t now_ns)
+{
+    json_t *j = json_object();
+    enum throttle_reason r = gate_reason(&p->gate);
+    json_object_set_new(j, "producerName", json_string(p->name));
+    json_object_set_new(j, "address", json_string(p->address != NULL ? p->address : ""));
+    json_object_set_new(j, "step", json_string(gate_step_name(p->gate.step)));
+    json_object_set_new(j, "reason", r != REASON_COUNT ? json_string(reason_name(r)) : json_null());
+    json_object_set_new(j, "scope",
+                        producer_waits_for(p) != NULL ? json_string(producer_waits_for(p))
+                                                      : json_null());
+    json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
+    json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
+    json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));
+    json_object_set_new(j, "parkedBytes", json_integer((json_int_t)producer_parked_bytes(p)));
+    json_object_set_new(j, "connectionPaused", json_boolean(p->pausing));
+    json_object_set_new(j, "block",
+                        p->blocked_by != 0 ? json_integer((json_int_t)p->blocked_by) : json_null());
+    return j;
+}
+
+int64_t explain_until_ns(const struct explain_scope *s, uint64_t messages, uint64_t bytes)
+{
+    double period = (double)(s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S);
+    double longest = (double)s->wait_ns, t;
+    if (s->spec.msgs.rate > 0) {
+        t = ((double)messages - (double)s->balance_msgs) / (double)s->spec.msgs.rate * period;
+        longest = t > longest ? t : longest;
+    }
+    if (s->spec.bytes.rate > 0) {
+        t = ((double)bytes - (double)s->balance_bytes) / (double)s->spec.bytes.rate * period;
+        longest = t > longest ? t : longest;
+    }
+    return longest < 1e18 ? (int64_t)longest : INT64_C(1000000000000000000);
 }

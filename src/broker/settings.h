@@ -52,6 +52,7 @@ struct settings {
     int64_t segment_bytes;         /* tidegateSegmentSizeMB */
     int64_t max_pending_bytes;     /* tidegateMaxPendingPublishBytesPerConnection; 0: no bound */
     int64_t max_topics;            /* tidegateMaxTopics */
+    int64_t metric_rows;           /* tidegateMetricsRows */
     int64_t events_kept;           /* tidegateEventsKept */
     int64_t event_file_bytes;      /* tidegateEventFileMB */
     int64_t max_producers_per_connection, max_consumers_per_connection;

@@ -270,6 +270,15 @@ const struct setting setting_table[] = {
      .min = 1,
      .max = 10000000,
      .doc = "Most topics (each partition counts) in the broker."},
+    {.name = "tidegateMetricsRows",
+     AT(metric_rows),
+     .kind = SETTING_WHOLE,
+     .standard = "10000",
+     .min = 10,
+     .max = 1000000,
+     .doc = "Most topics (or namespaces) that /metrics has lines of their own for, and most "
+            "subscriptions, and most limits; the oldest topics have them, the others are added up "
+            "as namespace and topic \"other\"."},
     {.name = "tidegateEventsKept",
      AT(events_kept),
      .kind = SETTING_WHOLE,

@@ -60,6 +60,13 @@ static const struct cli_option dump_options[] = {
     {.name = NULL},
 };
 
+static const struct cli_option explain_options[] = {
+    {.name = "as",
+     .takes = "KIND",
+     .help = "topic, namespace, tenant or client, where the name does not tell"},
+    {.name = NULL},
+};
+
 static const struct cli_option events_options[] = {
     {.name = "follow", .letter = "f", .help = "goes on with those that come"},
     {.name = "since",
@@ -73,11 +80,11 @@ static const struct cli_option events_options[] = {
 
 const struct command other_commands[] = {
     {.name = "explain",
-     .args = {"topic"},
-     .method = "GET",
-     .path = "/{topic}/explain",
+     .args = {"name"},
+     .options = explain_options,
      .run = explain_run,
-     .help = "which limits a topic is under, which one binds, who waits"},
+     .help = "of a topic, namespace (T/N), tenant, or client (its id or address): who waits, for "
+             "what, since when, until when, what would help"},
     {.name = "events",
      .options = events_options,
      .run = events_run,
@@ -113,7 +120,7 @@ static void help_all(FILE *f)
 {
     fprintf(f, "tidegate " TIDEGATE_VERSION ", a message broker for Apache Pulsar clients\n\n"
                "  tidegate standalone [OPTIONS]          run the broker\n"
-               "  tidegate explain TOPIC                 which limits a topic is under\n"
+               "  tidegate explain NAME                  who waits, for what, until when\n"
                "  tidegate events [--follow]             what happened\n"
                "  tidegate GROUP COMMAND [ARGUMENTS]     administer a running broker\n"
                "  tidegate --version\n\n"

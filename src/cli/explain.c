@@ -1,9 +1,11 @@
-/* explain.c - `tidegate explain TOPIC`: the limits a topic is under as a table for people, from the
- * broker's answer (docs/admin-api.md, "explain"). One line per scope of the path, narrowest first;
- * then which one binds and for how long, who waits, and the command that would raise it. What a
- * broker leaves out is printed as "-": an older broker's answer is still readable. */
+/* explain.c - `tidegate explain NAME`: the limits that a topic, or all of a namespace, a tenant or
+ * a client, is under as a table for people, from the broker's answer (docs/admin-api.md,
+ * "explain"). One line per scope of the path, narrowest first; then which one binds and for how
+ * long, who waits, and the command that would raise it. What a broker leaves out is printed as "-":
+ * an older broker's answer is still readable. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "cli/cli.h"
@@ -79,21 +81,48 @@ static void print_binding(FILE *f, const json_t *scopes)
     fprintf(f, "\nno limit binds\n");
 }
 
+static void print_one_waiting(FILE *f, const json_t *w)
+{
+    const char *topic = json_string_value(json_object_get(w, "topic"));
+    fprintf(f, "producer %s (%s)%s%s has waited at %s for %s ms: %s messages parked (%s bytes)%s",
+            text(w, "producerName"), text(w, "address"), topic ? " of " : "", topic ? topic : "",
+            text(w, "reason"), real(w, "sinceMs").text, whole(w, "parkedMessages", 0).text,
+            whole(w, "parkedBytes", 0).text,
+            json_is_true(json_object_get(w, "connectionPaused")) ? ", its connection is paused"
+                                                                 : "");
+    if (json_is_integer(json_object_get(w, "block")))
+        fprintf(f, "; tidegate block remove %s lets it go on", whole(w, "block", 1).text);
+    fputc('\n', f);
+}
+
 static void print_waiting(FILE *f, const json_t *waiting)
 {
     size_t i;
     json_t *w;
-    json_array_foreach(waiting, i, w)
-    {
-        fprintf(f, "producer %s (%s) has waited at %s for %s ms: %s messages parked (%s bytes)%s\n",
-                text(w, "producerName"), text(w, "address"), text(w, "reason"),
-                real(w, "sinceMs").text, whole(w, "parkedMessages", 0).text,
-                whole(w, "parkedBytes", 0).text,
-                json_is_true(json_object_get(w, "connectionPaused")) ? ", its connection is paused"
-                                                                     : "");
-    }
+    json_array_foreach(waiting, i, w) print_one_waiting(f, w);
     if (json_array_size(waiting) == 0)
         fprintf(f, "nobody waits\n");
+}
+
+/* Of a namespace, a tenant, a client: what their producers wait for. */
+static void print_reasons(FILE *f, const json_t *reasons)
+{
+    size_t i;
+    json_t *r;
+    json_array_foreach(reasons, i, r)
+    {
+        fprintf(f, "%s%s producers wait at %s %s since %s, with %s messages parked", i ? "" : "\n",
+                whole(r, "producers", 1).text, text(r, "reason"), text(r, "scope"),
+                text(r, "since"), whole(r, "parkedMessages", 0).text);
+        if (json_is_string(json_object_get(r, "until")))
+            fprintf(f, ", which will have passed at %s", text(r, "until"));
+        fputc('\n', f);
+        if (json_is_string(json_object_get(r, "command")))
+            fprintf(f, "  what would help: %s\n", text(r, "command"));
+        else if (json_is_string(json_object_get(r, "advice")))
+            fprintf(f, "  what would help: %s\n", text(r, "advice"));
+    }
+    fputc('\n', f);
 }
 
 enum tg_err explain_print(const json_t *answer, void *file)
@@ -102,37 +131,117 @@ enum tg_err explain_print(const json_t *answer, void *file)
     const json_t *scopes = json_object_get(answer, "scopes");
     if (!json_is_array(scopes))
         return TG_EINVAL;
-    fprintf(f, "%s\n\n", text(answer, "topic"));
+    const json_t *reasons = json_object_get(answer, "reasons");
+    if (reasons)
+        fprintf(f, "%s %s\n\n", text(answer, "kind"), text(answer, "name"));
+    else
+        fprintf(f, "%s\n\n", text(answer, "topic"));
     print_row(f, (const char *const[9]){"SCOPE", "LIMIT FROM", "MSG/S NOW", "LIMIT", "BALANCE",
                                         "BYTE/S NOW", "LIMIT", "BALANCE", ""});
     size_t i;
     json_t *s;
     json_array_foreach(scopes, i, s) print_scope(f, s);
-    print_binding(f, scopes);
+    if (reasons)
+        print_reasons(f, reasons);
+    else
+        print_binding(f, scopes);
     print_waiting(f, json_object_get(answer, "waiting"));
     return TG_OK;
 }
 
+/* ---- what is meant ---- */
+
+static const struct {
+    const char *word, *arg, *template;
+} kinds[] = {
+    {"topic", "topic", "/{topic}/explain"},
+    {"namespace", "namespace", "/namespaces/{namespace}/explain"},
+    {"tenant", "name", "/tenants/{name}/explain"},
+    {"client", "name", "/clients/{name}/explain"},
+};
+enum { AS_TOPIC, AS_NAMESPACE, AS_TENANT, AS_CLIENT, KINDS };
+
+/* One word is a tenant if there is one of that name, else a topic of public/default. */
+static int kind_of_word(const struct call *c, const char *name, int *code)
+{
+    char *reply = NULL;
+    int kind = AS_TOPIC;
+    *code = request_send(c, "GET", "/tenants", NULL, &reply);
+    if (*code != CLI_OK)
+        return kind;
+    json_t *tenants = json_loads(reply, 0, NULL), *t;
+    size_t i;
+    json_array_foreach(tenants, i, t)
+    {
+        if (json_is_string(t) && strcmp(json_string_value(t), name) == 0)
+            kind = AS_TENANT;
+    }
+    json_decref(tenants);
+    free(reply);
+    return kind;
+}
+
+/* An IP address, with or without port, or a connection's number. */
+static bool looks_like_client(const char *name)
+{
+    size_t n = strspn(name, "0123456789abcdefABCDEF.:[]");
+    bool numeric = strspn(name, "0123456789.") == strlen(name);
+    return name[n] == '\0' && (numeric || strchr(name, ':'));
+}
+
+/* -1: --as is wrong. */
+static int kind_of(const struct call *c, const char *name, int *code)
+{
+    const char *as = args_value(&c->args, "as");
+    *code = CLI_OK;
+    for (int i = 0; as && i < KINDS; i++)
+        if (strcmp(as, kinds[i].word) == 0)
+            return i;
+    if (as) {
+        complain(c, "--as %s is not allowed; allowed: topic, namespace, tenant, client", as);
+        *code = CLI_USAGE;
+        return -1;
+    }
+    const char *slash = strchr(name, '/');
+    if (slash)
+        return strstr(name, "://") || strchr(slash + 1, '/') ? AS_TOPIC : AS_NAMESPACE;
+    return looks_like_client(name) ? AS_CLIENT : kind_of_word(c, name, code);
+}
+
+static int print_answer(const struct call *c, const char *reply)
+{
+    if (c->raw_json) {
+        puts(reply);
+        return CLI_OK;
+    }
+    json_t *answer = json_loads(reply, 0, NULL);
+    enum tg_err e = explain_print(answer, stdout);
+    json_decref(answer);
+    if (e == TG_OK)
+        return CLI_OK;
+    complain(c, "the answer is not understood: %.200s", reply);
+    return CLI_FAILED;
+}
+
 int explain_run(struct call *c)
 {
+    int code, kind = kind_of(c, call_arg(c, "name"), &code);
+    if (code != CLI_OK)
+        return code;
+    struct command row = *c->command; /* with the argument's name as the template has it */
+    struct call as = *c;
     char *path, *why, *reply = NULL;
-    if (url_path(c, c->command->path, &path, &why) != TG_OK) {
+    row.args[0] = kinds[kind].arg;
+    as.command = &row;
+    if (url_path(&as, kinds[kind].template, &path, &why) != TG_OK) {
         complain(c, "%s", why);
         free(why);
         return CLI_USAGE;
     }
-    int code = request_send(c, "GET", path, NULL, &reply);
+    code = request_send(c, "GET", path, NULL, &reply);
     free(path);
-    if (code == CLI_OK && c->raw_json) {
-        puts(reply);
-    } else if (code == CLI_OK) {
-        json_t *answer = json_loads(reply, 0, NULL);
-        if (explain_print(answer, stdout) != TG_OK) {
-            complain(c, "the answer is not understood: %.200s", reply);
-            code = CLI_FAILED;
-        }
-        json_decref(answer);
-    }
+    if (code == CLI_OK)
+        code = print_answer(c, reply);
     free(reply);
     return code;
 }

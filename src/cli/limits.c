@@ -49,9 +49,8 @@ static void print_node(FILE *f, const json_t *s, int depth)
 {
     const char *kind = json_string_value(json_object_get(s, "kind"));
     const char *name = json_string_value(json_object_get(s, "name"));
-    const bool is_broker = kind && strcmp(kind, "broker") == 0;
-    fprintf(f, "%*s%s%s%s", 2 * depth, "", kind ? kind : "-", is_broker ? "" : " ",
-            is_broker || !name ? "" : name);
+    const bool named = name && kind && strcmp(kind, "broker") != 0;
+    fprintf(f, "%*s%s%s%s", 2 * depth, "", kind ? kind : "-", named ? " " : "", named ? name : "");
     print_rate(f, s, "msg/s", "rateInMsg", "msgRateIn");
     print_rate(f, s, "B/s", "rateInByte", "msgThroughputIn");
     print_waiting(f, s);

@@ -1,8 +1,11 @@
 """What can be seen of limits: the tree, one scope, explain of everything, metrics."""
 import contextlib
 import json
+import shutil
+import subprocess
 
 import harness
+import promlint
 import pytest
 import raw
 
@@ -129,3 +132,139 @@ def test_a_tree_of_many_topics_shows_those_that_matter(make_broker):
     ns = node(b.ok("GET", "/limits"), "namespace", "public/default")
     assert [n["name"] for n in ns["below"]] == ["persistent://public/default/t7"]
     assert ns["topicsNotShown"] == 49
+
+
+# ---- explain ----
+
+def test_explain_of_a_namespace_a_tenant_and_a_client(house):
+    topics = [f"persistent://big/a/t{i}" for i in range(3)]
+    house.ok("PUT", "/persistent/big/b/own")
+    house.set_rate("persistent://big/b/own", messages=5)
+    with flood(house, topics) as connections, flood(house, ["persistent://big/b/own"]) as (own,):
+        own.expect(raw.SEND_RECEIPT)
+        got = harness.wait_for(lambda: (g := house.ok("GET", "/namespaces/big/a/explain"))["throttledProducers"] == 3 and g)
+        assert (got["kind"], got["name"], got["throttled"]) == ("namespace", "big/a", True)
+        r, = got["reasons"]
+        assert (r["reason"], r["scope"], r["producers"]) == ("namespace", "big/a", 3)
+        assert r["command"] == "tidegate namespaces set-publish-quota big/a --msg-publish-rate 120"
+        assert r["since"] < r["until"] and r["untilMs"] > 1000
+        assert [s["kind"] for s in got["scopes"] if s["binding"]] == ["namespace"]
+        assert {s["kind"] for s in got["scopes"]} == {"broker", "tenant", "namespace"}
+        assert {w["topic"] for w in got["waiting"]} == set(topics)
+
+        tenant = house.ok("GET", "/tenants/big/explain")
+        assert tenant["throttledProducers"] == 4
+        assert {(r["reason"], r["producers"]) for r in tenant["reasons"]} == {("namespace", 3), ("topic", 1)}
+        topic = next(r for r in tenant["reasons"] if r["reason"] == "topic")
+        assert topic["command"].startswith("tidegate topics set-publish-rate persistent://big/b/own ")
+
+        address = "127.0.0.1:%d" % own.socket.getsockname()[1]
+        client = house.ok("GET", f"/clients/{address}/explain")
+        assert [(r["reason"], r["scope"]) for r in client["reasons"]] == [("topic", "persistent://big/b/own")]
+        row = next(c for c in house.ok("GET", "/clients") if c["address"] == address)
+        assert house.ok("GET", f"/clients/{row['id']}/explain")["throttledProducers"] == 1
+        assert house.ok("GET", "/clients/127.0.0.1/explain")["throttledProducers"] == 4
+
+        for words, expected in ((["big/a"], "namespace big/a"), (["big"], "tenant big"), ([address], "client " + address),
+                                (["big", "--as", "tenant"], "tenant big"), ([topics[0]], topics[0])):
+            text = house.cli("explain", *words).stdout
+            assert text.startswith(expected + "\n") and "producer of-" in text
+        assert "what would help: tidegate namespaces set-publish-quota big/a" in house.cli("explain", "big/a").stdout
+        assert json.loads(house.cli("explain", "big", "--output", "json").stdout)["name"] == "big"
+
+
+def test_explain_of_a_block_says_how_to_lift_it(house):
+    b = house.ok("POST", "/blocks", {"kind": "namespace", "name": "big/a"})
+    with flood(house, ["persistent://big/a/x"], 1):
+        got = harness.wait_for(lambda: (g := house.ok("GET", "/namespaces/big/a/explain"))["throttled"] and g)
+        r, = got["reasons"]
+        assert (r["reason"], r["block"], r["until"]) == ("blocked", b["id"], None)
+        assert r["command"] == f"tidegate block remove {b['id']}"
+        assert f"tidegate block remove {b['id']} lets it go on" in house.cli("explain", "big/a/x").stdout
+
+
+def test_explain_of_what_is_not_there(house):
+    for path in ("namespaces/big/none", "tenants/none", "clients/9999", "clients/1.2.3.4"):
+        assert house.rest("GET", f"/{path}/explain").status == 404
+    assert house.cli("explain", "big", "--as", "planet", check=False).returncode == 2
+    assert house.ok("GET", "/namespaces/big/b/explain")["reasons"] == []
+    assert "nobody waits" in house.cli("explain", "big/b").stdout
+
+
+# ---- metrics ----
+
+def metrics(broker):
+    return promlint.parse(broker.rest("GET", "/metrics", base="").text)
+
+
+def sample(families, family, /, **labels):
+    """The one sample that has these labels."""
+    found = [v for key, v in families[family].samples.items() if labels.items() <= dict(key).items()]
+    assert len(found) == 1, (family, labels, found)
+    return found[0]
+
+
+def test_metrics_are_as_prometheus_wants_them(house):
+    odd = "persistent://big/a/" + 'q"\\ü'
+    house.ok("POST", "/namespaces/big/b/publishRate", {"publishThrottlingRateInMsg": 5, "publishThrottlingRateInByte": -1})
+    with flood(house, [odd, "persistent://big/b/x"]) as connections:
+        for c in connections:
+            c.expect(raw.SEND_RECEIPT)
+        text = house.rest("GET", "/metrics", base="").text
+    families = promlint.parse(text)
+    assert promlint.problems(families) == []
+    assert sample(families, "pulsar_in_messages_total", topic=odd) > 0
+    promtool = shutil.which("promtool")
+    if promtool:
+        r = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
+        assert (r.returncode, r.stderr) == (0, "")
+
+
+def test_metrics_say_who_waits_for_what(house):
+    topics = [f"persistent://big/a/t{i}" for i in range(3)]
+    house.ok("PUT", "/persistent/big/b/own")
+    house.set_rate("persistent://big/b/own", messages=5)
+    with flood(house, topics + ["persistent://big/b/own"]) as connections:
+        for c in connections:
+            c.expect(raw.SEND_RECEIPT)
+
+        def all_wait():
+            m = metrics(house)
+            return sample(m, "tidegate_limit_waiting_producers", scope="namespace", name="big/a") == 3 and m
+        m = harness.wait_for(all_wait, what="three who wait")
+        assert sample(m, "tidegate_limit_rate_messages", scope="tenant", name="big") == 80
+        assert sample(m, "tidegate_limit_balance_messages", scope="namespace", name="big/a") <= 60
+        assert sample(m, "tidegate_limit_waiting_producers", scope="topic", name="persistent://big/b/own") == 1
+        assert sample(m, "tidegate_limit_parked_bytes", scope="namespace", name="big/a") > 0
+        assert sample(m, "tidegate_limit_throttled_seconds_total", scope="namespace", name="big/a") > 0
+        assert sample(m, "pulsar_publish_rate_limit_times", topic=topics[0], limiter="namespace") > 0
+        assert sample(m, "pulsar_publish_rate_limit_times", topic=topics[0], limiter="topic") == 0
+        assert sample(m, "pulsar_publish_rate_limit_times", topic="persistent://big/b/own", limiter="topic") > 0
+        assert sample(m, "tidegate_throttled_seconds_total", topic=topics[0], reason="namespace") > 0
+        assert sample(m, "tidegate_parked_bytes", topic="persistent://big/b/own") > 0
+        assert sample(m, "pulsar_broker_throttled_connections") >= 1
+        assert sample(m, "tidegate_events_total") > 0
+
+
+@pytest.mark.parametrize("by_topic", ["true", "false"])
+def test_series_are_bounded_and_what_is_beyond_is_added_up(make_broker, by_topic):
+    b = make_broker(config={"tidegateMetricsRows": 10, "exposeTopicLevelMetricsInPrometheus": by_topic})
+    for i in range(25):
+        b.ok("PUT", f"/namespaces/public/n{i}")
+        b.ok("PUT", f"/persistent/public/n{i}/t")
+        b.ok("PUT", f"/persistent/public/n{i}/t/subscription/s")
+        quota(b, f"namespaces/public/n{i}", 100)
+    before = metrics(b)
+    topics = before["pulsar_topics_count"].samples
+    assert len(topics) == 11 and sum(topics.values()) == 25
+    label = {"topic" if by_topic == "true" else "namespace": "other"}
+    folded = 15 if by_topic == "true" else 17  # public/default and pulsar/system are namespaces, too
+    assert sample(before, "pulsar_topics_count", **label) == 15 or by_topic == "false"
+    assert sample(before, "tidegate_metrics_rows_folded") == folded
+    assert sample(before, "pulsar_broker_topics_count") == 25
+    assert len(before["tidegate_limit_rate_messages"].samples) <= 10
+    assert by_topic == "false" or len(before["pulsar_subscription_back_log"].samples) == 10
+    if by_topic == "true":  # who has a row keeps it
+        b.ok("PUT", "/persistent/public/default/a-first")
+        assert metrics(b)["pulsar_topics_count"].samples.keys() == topics.keys()
+    assert promlint.problems(before) == []
