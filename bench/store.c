@@ -5,7 +5,7 @@
  *                                 after all of it was trimmed
  *   store copy DIR [SECONDS]      what copying forward costs whoever appends: two ports append as
  *                                 fast as they are answered, one entry in PINNED stays needed; with
- *                                 copying at its usual rate and at next to none, in turns
+ *                                 copying and without, in turns
  *
  * DIR of the last two is made, and removed. Figures are for one machine: compare ratios. */
 #include <dirent.h>
@@ -30,7 +30,6 @@
 #define PINNED        20  /* one entry in so many stays needed */
 #define PORT_LEDGERS  100 /* of each port; one in PINNED is never trimmed */
 #define UNDER_WAY     64  /* entries a port has unanswered */
-#define NEVER_PER_S   1   /* copying: bytes a second that are none */
 #define PORTS         2
 #define LATENCIES_MAX (1 << 22)
 
@@ -297,7 +296,7 @@ int main(int argc, char **argv)
     if (strcmp(what, "copy") == 0 && second) {
         for (int i = 0; i < 5; i++) {
             copy_round(second, argc > 3 ? atof(argv[3]) : 5, 0, "copying");
-            copy_round(second, argc > 3 ? atof(argv[3]) : 5, NEVER_PER_S, "hardly");
+            copy_round(second, argc > 3 ? atof(argv[3]) : 5, LS_COPY_NEVER, "without");
         }
         return 0;
     }

@@ -2,9 +2,7 @@
  * the open segment, syncs, and only then lets the registry know and gives the batches back. What it
  * has not written waits in its pending queue, in the order of submission.
  *
- * Invariants: at most one group is written and not yet synced (LS_SYNC); a segment is sealed,
- * synced, before anything is written to the next; a segment is recycled only after the trims that
- * made it needless, and the copies of what was needed in it, are on disk. Any error of the disk but
+ * Invariants: at most one group is written and not yet synced (LS_SYNC); any error of the disk but
  * a lack of room ends the store: nothing is written or reported afterwards. */
 #include <errno.h>
 #include <sched.h>
@@ -16,22 +14,14 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
-#include "store/engine.h"
+#include "store/committer.h"
 
-#define GROUP_BATCHES_MOST 256
 /* A larger group would make its first appenders wait for the last: a few ms of a disk's time. */
 #define GROUP_BYTES_MOST (4u << 20)
 #define FULL_RETRY_NS    (100 * MONO_MS)
 /* The least time between two groups that are not synced, when the first is small. */
 #define GROUP_PACE_NS     (MONO_MS / 10)
 #define GROUP_SMALL_BYTES (64u << 10)
-#define FIRST_TRIMS       64
-
-struct group {
-    struct batch *batches, **tail;
-    uint32_t count;
-    uint64_t bytes; /* of records, without the group header */
-};
 
 /* ---- state, and giving batches back ---- */
 
@@ -56,7 +46,7 @@ void log_set_state(struct log_store *log, enum ls_state state, char *why)
         log_error("store: %s: %s", state == LS_FULL ? "full" : "failed", why ? why : "");
 }
 
-static bool failed(struct log_store *log)
+bool log_failed(struct log_store *log)
 {
     pthread_mutex_lock(&log->lock);
     bool yes = log->state == LS_FAILED;
@@ -64,8 +54,7 @@ static bool failed(struct log_store *log)
     return yes;
 }
 
-/* TG_OK, TG_ENOSPC, or TG_EIO: then the store has failed. */
-static enum tg_err disk_result(struct log_store *log, int rc, const char *call, uint32_t generation)
+enum tg_err log_disk_result(struct log_store *log, int rc, const char *call, uint32_t generation)
 {
     if (rc == 0)
         return TG_OK;
@@ -208,359 +197,6 @@ static void give_up_closing(struct log_store *log)
     give_back(log, lost.head, true);
 }
 
-/* ---- writing a group ---- */
-
-static void stamp_batch(const struct batch *b, uint32_t generation, uint64_t offset)
-{
-    for (uint32_t at = b->from; at < b->to;) {
-        struct record *r = (struct record *)(void *)(b->block->data + at);
-        rec_stamp(r, generation, offset + (at - b->from));
-        at += (uint32_t)rec_size(r->body_len);
-    }
-}
-
-/* Writes and syncs <g> at the open segment's end. */
-static enum tg_err write_group(struct log_store *log, const struct group *g)
-{
-    if (failed(log)) /* after a failed sync the next one would lie */
-        return TG_EIO;
-    struct segment *s = log->open;
-    uint64_t offset = s->end + sizeof(struct record);
-    struct record head = {
-        .ledger = sizeof head + g->bytes, .entry = log->synced, .type = REC_GROUP};
-    rec_stamp(&head, s->generation, s->end);
-    struct iovec iov[GROUP_BATCHES_MOST + 1];
-    int n = 0;
-    iov[n++] = (struct iovec){&head, sizeof head};
-    for (const struct batch *b = g->batches; b; b = b->next) {
-        stamp_batch(b, s->generation, offset);
-        iov[n++] = (struct iovec){b->block->data + b->from, b->to - b->from};
-        offset += b->to - b->from;
-    }
-    enum tg_err e =
-        disk_result(log, disk_writev(log->faults, s->fd, iov, n, s->end), "pwritev", s->generation);
-    if (e || log->durability == LS_OS)
-        return e;
-    atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
-    e = disk_result(log, disk_sync(log->faults, s->fd), "fdatasync", s->generation);
-    if (!e)
-        log->synced = offset;
-    return e;
-}
-
-/* The group is durable: readers may see it. */
-static void publish_batch(struct log_store *log, const struct batch *b, uint64_t offset)
-{
-    uint64_t entries = 0, bytes = 0, copied = 0;
-    for (uint32_t at = b->from; at < b->to;) {
-        const struct record *r = (const struct record *)(const void *)(b->block->data + at);
-        if (r->type == REC_ENTRY) {
-            enum tg_err e = registry_entry(&log->reg, r, offset + (at - b->from));
-            TG_ASSERT(e == TG_OK);
-            entries++;
-            bytes += r->body_len;
-        } else if (r->type == REC_COPY) {
-            enum tg_err e = registry_copy(&log->reg, r, offset + (at - b->from));
-            TG_ASSERT(e == TG_OK);
-            copied += rec_size(r->body_len);
-        } else if (r->type == REC_DROP) {
-            registry_drop(&log->reg, r->ledger);
-        }
-        at += (uint32_t)rec_size(r->body_len);
-    }
-    atomic_fetch_add_explicit(&log->appended_entries, entries, memory_order_relaxed);
-    atomic_fetch_add_explicit(&log->appended_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&log->copied_bytes, copied, memory_order_relaxed);
-}
-
-static void publish(struct log_store *log, const struct group *g)
-{
-    uint64_t offset = log->open->end + sizeof(struct record);
-    pthread_mutex_lock(&log->reg_lock);
-    for (const struct batch *b = g->batches; b; b = b->next) {
-        publish_batch(log, b, offset);
-        offset += b->to - b->from;
-    }
-    log->open->end = offset;
-    pthread_mutex_unlock(&log->reg_lock);
-    atomic_fetch_add_explicit(&log->commits, 1, memory_order_relaxed);
-}
-
-/* ---- segments: the next one, sealing, recycling ---- */
-
-/* Part of every segment that entries leave free, so that a full store can still log the trims that
- * let it recycle something. */
-static uint64_t trim_reserve(const struct log_store *log)
-{
-    return align_up(log->segment_bytes / 32, REC_ALIGN);
-}
-
-/* Room for records of <bytes> with <entries> entries among them, and the footer afterwards? */
-static bool fits(const struct log_store *log, uint64_t bytes, uint64_t entries, uint64_t reserve)
-{
-    const struct segment *s = log->open;
-    uint64_t need = sizeof(struct record) + bytes + registry_footer_bound(&log->reg, entries);
-    return s->end + need + reserve <= s->size_bytes;
-}
-
-static enum tg_err grow_segment(struct log_store *log, uint64_t size_bytes)
-{
-    struct segment *s = log->open;
-    size_bytes = align_up(size_bytes, SEG_DATA_START);
-    enum tg_err e =
-        disk_result(log, disk_allocate(log->faults, s->fd, size_bytes), "fallocate", s->generation);
-    if (e)
-        return e;
-    pthread_mutex_lock(&log->reg_lock);
-    s->size_bytes = size_bytes;
-    pthread_mutex_unlock(&log->reg_lock);
-    return TG_OK;
-}
-
-static enum tg_err write_footer(struct log_store *log, const uint8_t *body, uint64_t body_len,
-                                uint64_t head_len)
-{
-    struct segment *s = log->open;
-    static const uint8_t padding[REC_ALIGN];
-    struct record r = {
-        .body_crc = crc32c(0, body, body_len), .body_len = (uint32_t)body_len, .type = REC_FOOTER};
-    rec_stamp(&r, s->generation, s->end);
-    struct iovec iov[3] = {
-        {&r, sizeof r},
-        {(void *)(uintptr_t)body, body_len},
-        {(void *)(uintptr_t)padding, rec_size(body_len) - sizeof r - body_len},
-    };
-    struct seg_trailer t = {
-        .footer_offset = s->end,
-        .body_len = body_len,
-        .head_len = head_len,
-        .head_crc = crc32c(0, body, head_len),
-        .generation = s->generation,
-        .flags = log->durability == LS_SYNC ? 0 : SEG_UNSYNCED,
-    };
-    seg_trailer_fill(&t);
-    int rc = disk_writev(log->faults, s->fd, iov, 3, s->end);
-    if (!rc)
-        rc = disk_write(log->faults, s->fd, &t, sizeof t, s->size_bytes - sizeof t);
-    return disk_result(log, rc, "pwritev", s->generation);
-}
-
-/* Ends the open segment with its footer. In LS_OS mode nothing is synced, here either: that mode
- * survives the end of the process, not of the machine, and a sync of a whole segment would hold up
- * every append for as long as the disk takes for it. */
-static enum tg_err seal(struct log_store *log)
-{
-    struct segment *s = log->open;
-    enum tg_err e = TG_OK;
-    uint64_t body_len = 0, head_len = 0;
-    uint8_t *body = registry_footer(&log->reg, &body_len, &head_len);
-    uint64_t end = s->end + rec_size(body_len) + sizeof(struct seg_trailer);
-    if (!e && end > s->size_bytes)
-        e = grow_segment(log, end);
-    if (!e)
-        e = write_footer(log, body, body_len, head_len);
-    free(body);
-    if (!e && log->durability == LS_SYNC)
-        e = disk_result(log, disk_sync(log->faults, s->fd), "fdatasync", s->generation);
-    if (e)
-        return e;
-    int fd = s->fd;
-    pthread_mutex_lock(&log->reg_lock);
-    registry_sealed(&log->reg, s->end);
-    s->fd = -1;
-    pthread_mutex_unlock(&log->reg_lock);
-    close(fd);
-    log->open = NULL;
-    return TG_OK;
-}
-
-/* Takes the spare if there is one; else asks for it. TG_EBUSY: it is being made; TG_ENOSPC. */
-static enum tg_err take_spare(struct log_store *log, struct segment **out)
-{
-    struct spare_maker *sp = &log->spare;
-    enum tg_err e = TG_OK;
-    pthread_mutex_lock(&log->lock);
-    *out = sp->ready;
-    if (sp->ready) {
-        sp->ready = NULL;
-        sp->wanted = sp->hurry = false;
-    } else {
-        e = sp->error ? TG_ENOSPC : TG_EBUSY;
-        sp->wanted = sp->hurry = true;
-        pthread_cond_signal(&sp->work);
-    }
-    pthread_mutex_unlock(&log->lock);
-    return e;
-}
-
-/* The open segment is used up (or there is none yet): seals it and begins the spare. The old one
- * stays open until the spare is there, for the trims of a full store. */
-static enum tg_err next_segment(struct log_store *log)
-{
-    struct segment *s;
-    enum tg_err e = failed(log) ? TG_EIO : take_spare(log, &s);
-    if (e)
-        return e;
-    if (log->open && (e = seal(log)) != TG_OK) {
-        pthread_mutex_lock(&log->lock);
-        log->spare.ready = s;
-        pthread_mutex_unlock(&log->lock);
-        return e;
-    }
-    pthread_mutex_lock(&log->reg_lock);
-    registry_add_segment(&log->reg, s);
-    pthread_mutex_unlock(&log->reg_lock);
-    log->open = s;
-    log->synced = s->end;
-    return TG_OK;
-}
-
-/* Half full: the next one is made meanwhile. */
-static void want_spare(struct log_store *log)
-{
-    if (log->open->end < log->open->size_bytes / 2)
-        return;
-    pthread_mutex_lock(&log->lock);
-    if (!log->spare.wanted && !log->spare.ready) {
-        log->spare.wanted = true;
-        pthread_cond_signal(&log->spare.work);
-    }
-    pthread_mutex_unlock(&log->lock);
-}
-
-/* ---- records of the committer's own ---- */
-
-/* Writes <bytes> of records that are not a port's. They may use what is kept free for them. */
-static enum tg_err write_own(struct log_store *log, struct block *blk)
-{
-    struct batch b = {.block = blk, .from = 0, .to = blk->used};
-    struct group g = {.batches = &b, .count = 1, .bytes = blk->used};
-    if (!log->open || !fits(log, g.bytes, 0, 0))
-        return TG_ENOSPC;
-    enum tg_err e = write_group(log, &g);
-    if (!e)
-        publish(log, &g);
-    return e;
-}
-
-static void add_trim(struct block **blk, const struct ledger *l)
-{
-    if (l->trimmed_to == l->trim_logged)
-        return;
-    if ((*blk)->cap - (*blk)->used < sizeof(struct record)) {
-        (*blk)->cap *= 2;
-        *blk = xrealloc(*blk, sizeof **blk + (*blk)->cap);
-    }
-    struct record r = {.ledger = l->id, .entry = l->trimmed_to, .type = REC_TRIM};
-    memcpy((*blk)->data + (*blk)->used, &r, sizeof r);
-    (*blk)->used += (uint32_t)sizeof r;
-}
-
-static void note_logged(struct registry *reg, const struct block *blk)
-{
-    for (uint32_t at = 0; at < blk->used; at += (uint32_t)sizeof(struct record)) {
-        const struct record *r = (const struct record *)(const void *)(blk->data + at);
-        struct ledger *l = registry_ledger(reg, r->ledger);
-        l->trim_logged = r->entry;
-    }
-}
-
-/* Writes the trims in <blk>, which it frees. */
-static enum tg_err log_trims(struct log_store *log, struct block *blk)
-{
-    enum tg_err e = blk->used ? write_own(log, blk) : TG_OK;
-    if (!e)
-        note_logged(&log->reg, blk);
-    free(blk);
-    return e;
-}
-
-static enum tg_err log_all_trims(struct log_store *log)
-{
-    struct block *blk = block_new(FIRST_TRIMS * sizeof(struct record));
-    uint32_t at = 0;
-    for (struct ledger *l; (l = idmap_next(&log->reg.ledgers, &at));)
-        add_trim(&blk, l);
-    return log_trims(log, blk);
-}
-
-/* The trims of all ledgers that have, or had, entries in <s>. */
-static void add_trims_of(struct log_store *log, struct block **blk, const struct segment *s)
-{
-    for (uint32_t i = 0; i < s->ledger_count; i++) {
-        const struct ledger *l = registry_ledger(&log->reg, s->ledgers[i]);
-        if (l)
-            add_trim(blk, l);
-    }
-}
-
-/* Chooses which segments are to go, as many as the room for their trims allows, and logs those
- * trims: a crash must not leave a hole inside a ledger. False: none. (Only this thread changes the
- * registry; but readers pin.) */
-static bool let_go(struct log_store *log)
-{
-    pthread_mutex_lock(&log->reg_lock);
-    struct segment *first = registry_recyclable(&log->reg, NULL);
-    bool sparse = log->reg.look_sparse;
-    pthread_mutex_unlock(&log->reg_lock);
-    if (sparse)
-        copier_look(log);
-    if (!first)
-        return false;
-    struct block *blk = block_new(FIRST_TRIMS * sizeof(struct record));
-    bool any = false;
-    pthread_mutex_lock(&log->reg_lock);
-    for (struct segment *s = first; s; s = registry_recyclable(&log->reg, s)) {
-        uint32_t before = blk->used;
-        add_trims_of(log, &blk, s);
-        s->leaving = blk->used == 0 || (log->open && fits(log, blk->used, 0, 0));
-        any = any || s->leaving;
-        if (s->leaving)
-            continue;
-        blk->used = before;
-        break;
-    }
-    pthread_mutex_unlock(&log->reg_lock);
-    return log_trims(log, blk) == TG_OK && any;
-}
-
-/* Takes those out of the registry that nobody pinned meanwhile. */
-static struct segment *remove_leaving(struct log_store *log, bool go)
-{
-    struct segment *out = NULL;
-    pthread_mutex_lock(&log->reg_lock);
-    for (struct segment *s = log->reg.segments, *next; s; s = next) {
-        next = s->next;
-        if (s->leaving && go && s->pins == 0) {
-            registry_remove_segment(&log->reg, s);
-            s->next = out;
-            out = s;
-        }
-        s->leaving = false;
-    }
-    pthread_mutex_unlock(&log->reg_lock);
-    return out;
-}
-
-/* Sealed segments that nothing needs go to the spare maker, which renames them. */
-static void recycle(struct log_store *log)
-{
-    bool go = let_go(log);
-    struct segment *s = remove_leaving(log, go);
-    if (!s)
-        return;
-    pthread_mutex_lock(&log->lock);
-    while (s) {
-        struct segment *next = s->next;
-        s->next = log->spare.to_free;
-        log->spare.to_free = s;
-        s = next;
-    }
-    log->spare.error = 0;
-    pthread_cond_signal(&log->spare.work);
-    pthread_mutex_unlock(&log->lock);
-}
-
 /* ---- the loop ---- */
 
 /* The copier's batch goes along when there is room. */
@@ -568,7 +204,7 @@ static void gather_copy(struct log_store *log, struct group *g, uint64_t entries
 {
     struct batch *b = log->copy;
     if (!b || g->count == GROUP_BATCHES_MOST ||
-        !fits(log, g->bytes + b->to, entries + b->count, trim_reserve(log)))
+        !open_fits(log, g->bytes + b->to, entries + b->count, open_reserve(log)))
         return;
     log->copy = NULL;
     b->next = g->batches;
@@ -589,7 +225,7 @@ static void gather(struct log_store *log, struct group *g)
         uint64_t bytes = g->bytes + (b->to - b->from);
         if (g->count && bytes > GROUP_BYTES_MOST)
             break;
-        if (!fits(log, bytes, entries + b->count, trim_reserve(log)))
+        if (!open_fits(log, bytes, entries + b->count, open_reserve(log)))
             break;
         log->pending.head = b->next;
         if (!b->next)
@@ -634,30 +270,26 @@ static void drop_pending(struct log_store *log)
 static enum tg_err commit_some(struct log_store *log)
 {
     if (!log->open) {
-        enum tg_err e = next_segment(log);
+        enum tg_err e = open_next(log);
         if (e)
             return e;
     }
     struct group g;
     gather(log, &g);
     if (g.count == 0 && log->open->end > SEG_DATA_START)
-        return next_segment(log);
-    if (g.count == 0) { /* more than a whole segment: this one gets longer */
-        const struct batch *b = log->pending.head ? log->pending.head : log->copy;
-        return grow_segment(log, log->open->end + sizeof(struct record) + (b->to - b->from) +
-                                     registry_footer_bound(&log->reg, b->count) +
-                                     trim_reserve(log));
-    }
-    enum tg_err e = write_group(log, &g);
+        return open_next(log);
+    if (g.count == 0) /* more than a whole segment: this one gets longer */
+        return open_grow_for(log, log->pending.head ? log->pending.head : log->copy);
+    enum tg_err e = open_write(log, &g);
     if (e) {
         ungather(log, &g);
         return e;
     }
     log->group_bytes = g.bytes;
-    publish(log, &g);
+    open_publish(log, &g);
     log_set_state(log, LS_OK, NULL);
     give_back(log, g.batches, false);
-    want_spare(log);
+    open_want_spare(log);
     return TG_OK;
 }
 
@@ -669,10 +301,10 @@ static void copy_when_full(struct log_store *log)
     if (!b)
         return;
     struct group g = {.batches = b, .count = 1, .bytes = b->to};
-    bool fit = log->open && fits(log, b->to, b->count, trim_reserve(log) / 2);
-    enum tg_err e = fit ? write_group(log, &g) : TG_ENOSPC;
+    bool fit = log->open && open_fits(log, b->to, b->count, open_reserve(log) / 2);
+    enum tg_err e = fit ? open_write(log, &g) : TG_ENOSPC;
     if (!e)
-        publish(log, &g);
+        open_publish(log, &g);
     log->copy = NULL;
     give_back(log, b, e != TG_OK);
 }
@@ -708,7 +340,7 @@ static void commit_pending(struct log_store *log)
 {
     while (log->pending.head || log->copy) {
         enum tg_err e = commit_some(log);
-        if (failed(log) || (e == TG_ENOSPC && stopping(log)))
+        if (log_failed(log) || (e == TG_ENOSPC && stopping(log)))
             drop_pending(log);
         else if (e)
             wait_for_room(log, e);
@@ -718,7 +350,7 @@ static void commit_pending(struct log_store *log)
 /* After it, whatever fails to check below the mark is damage, not a torn tail. */
 static void mark_clean(struct log_store *log)
 {
-    if (!log->open || failed(log) || log_all_trims(log) != TG_OK)
+    if (!log->open || log_failed(log) || recycle_log_trims(log) != TG_OK)
         return;
     struct block *blk = block_new(sizeof(struct record));
     struct record r = {.type = REC_CLEAN};
@@ -726,9 +358,9 @@ static void mark_clean(struct log_store *log)
     blk->used = sizeof r;
     if (log->durability == LS_OS && disk_sync(log->faults, log->open->fd) == 0)
         log->synced = log->open->end;
-    if (write_own(log, blk) == TG_OK && log->durability == LS_OS)
-        (void)disk_result(log, disk_sync(log->faults, log->open->fd), "fdatasync",
-                          log->open->generation);
+    if (open_write_own(log, blk) == TG_OK && log->durability == LS_OS)
+        log_disk_result(log, disk_sync(log->faults, log->open->fd), "fdatasync",
+                        log->open->generation);
     free(blk);
 }
 
@@ -738,7 +370,7 @@ void *committer_main(void *store)
     (void)prctl(PR_SET_TIMERSLACK, 1UL); /* of this thread: or a pause takes half as long again */
     while (take_work(log)) {
         commit_pending(log);
-        if (!failed(log))
+        if (!log_failed(log))
             recycle(log);
     }
     mark_clean(log);

@@ -253,7 +253,7 @@ void *copier_main(void *store)
     struct copier *c = &log->copier;
     pthread_mutex_lock(&log->lock);
     while (!c->stop) {
-        if (!c->look) {
+        if (!c->look || log->copy_bytes_per_s == LS_COPY_NEVER) {
             pthread_cond_wait(&c->work, &log->lock);
             continue;
         }

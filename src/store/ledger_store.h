@@ -29,6 +29,7 @@ enum ls_state { LS_OK, LS_FULL, LS_FAILED };
 
 #define LS_NO_ENTRY    UINT64_MAX /* "no entry": what last_entry says of an empty ledger */
 #define LS_ALL_LEDGERS UINT64_MAX /* for log_dump */
+#define LS_COPY_NEVER  UINT64_MAX /* for log_config: what copying costs is measured beside it */
 
 struct ls_body { /* up to two pieces, taken as one run of bytes; copied before the call returns */
     const void *part[2];

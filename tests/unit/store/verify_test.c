@@ -2,6 +2,12 @@
  * finds nothing where nothing is wrong, also in a directory that is in use. */
 #include "power_work.h"
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define STEPS 503
+#else
+#define STEPS 61
+#endif
+
 struct outcome {
     enum tg_err err;
     struct log_findings found;
@@ -146,7 +152,7 @@ static void test_every_byte_of_a_sealed_segment_matters(void **state)
     assert_true(seg_trailer_ok(&t, g[0], size));
     uint64_t footer_end = t.footer_offset + sizeof(struct record) + t.body_len;
     uint64_t step = 0;
-    for (uint64_t at = 0; at < size; at += 1 + step++ % 61) {
+    for (uint64_t at = 0; at < size; at += 1 + step++ % STEPS) {
         bool used = at < sizeof(struct seg_header) || (at >= SEG_DATA_START && at < footer_end) ||
                     at >= size - sizeof t;
         bytes[at] ^= (uint8_t)(1 << at % 8);
