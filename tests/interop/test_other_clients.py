@@ -116,21 +116,36 @@ def test_it_goes_on_after_a_restart_of_the_broker(start, fixed, connect, topic, 
 
 # ---- limits ----
 
-def test_a_limit_is_exact_and_its_neighbour_feels_nothing(start, shared, connect, topic):
-    limited(shared, topic, messages=500)
-    client = start(topic, seconds=13, window=1000, neighbour_topic=topic + "-b")
-    report = client.report()
-    compare_all(report, shared, connect, topic)
-    check_rate(admissions(shared, topic), 500, plain=False)
+
+def keep(broker, topic):
+    """What no subscription needs goes when its segment is full: too early for a test that compares many messages."""
+    broker.ok("PUT", f"/{harness.rest_path(topic)}/subscription/keep")
 
 
-def compare_all(report, broker, connect, topic):
-    """A's and B's messages; none of them failed; B was not kept waiting."""
+NEVER_HELD = ("go-0.9.0",)  # it does not know that it may have to wait
+
+
+def check_all(start, report, broker, connect, topic):
+    """A's and B's messages: none failed, and B was not kept waiting, since A was held at its client."""
     others.compare(report["a"], others.stored(connect, broker, topic))
     others.compare(report["b"], others.stored(connect, broker, topic + "-b"))
     for who in "ab":
         assert not report[who]["failures"] and not report[who]["pending"]
+    stats = broker.stats(topic)
+    print(f"{stats['holds']} holds, {stats['discardedMessages']} messages discarded")
+    if start.name in NEVER_HELD:
+        assert stats["holds"] == 0
+        return
     assert report["b"]["ms"]["p50"] < 100 and report["b"]["ms"]["p99"] < 500  # a socket that rests: seconds
+
+
+def test_a_limit_is_exact_and_its_neighbour_feels_nothing(start, shared, connect, topic):
+    limited(shared, topic, messages=500)
+    report = start(topic, seconds=11.5, window=2000, neighbour_topic=topic + "-b").report()
+    check_all(start, report, shared, connect, topic)
+    check_rate(admissions(shared, topic), 500, plain=False)
+    stats = shared.stats(topic)
+    assert start.name in NEVER_HELD or 1 <= stats["holds"] <= 4  # then its window is parked here
 
 
 @long
@@ -143,8 +158,37 @@ def compare_all(report, broker, connect, topic):
 def test_exact_for_a_minute(start, shared, connect, topic, rate, words):
     limited(shared, topic, messages=rate)
     report = start(topic, seconds=60, neighbour_topic=topic + "-b", **words).report()
-    compare_all(report, shared, connect, topic)
+    check_all(start, report, shared, connect, topic)
     check_rate(admissions(shared, topic), rate, plain=False)
+
+
+@long
+@pytest.mark.parametrize("count", [10, 100])
+def test_a_neighbour_of_many_who_are_over_their_limits(start, shared, connect, topic, count):
+    if start.name in NEVER_HELD:
+        pytest.skip("it is never held")
+    shared.ok("PUT", f"/namespaces/public/{topic.rsplit('/', 1)[1]}")
+    topic = f"persistent://public/{topic.rsplit('/', 1)[1]}/a"
+    topics = [topic] + [f"{topic}-{i}" for i in range(1, count)]
+    for t in topics:
+        limited(shared, t, messages=1000 // count)
+    report = start(topic, seconds=20, producers=count, window=6000 // count, neighbour_topic=topic + "-b").report()
+    check_all(start, report, shared, connect, topic)
+    for t, one in zip(topics[1:], report["more"]):
+        assert others.compare(one, others.stored(connect, shared, t)) == list(range(one["sent"])), t
+
+
+@long
+@pytest.mark.parametrize("words", [{}, {"batching": "on", "batch": 20}], ids=["unbatched", "batched"])
+def test_many_short_holds_lose_and_double_nothing(start, make_broker, connect, topic, words):
+    """Several hundred, mostly: a client that is stopped while it fills its queue has so few in it that they are parked."""
+    broker = make_broker(config={"tidegateParkDelayMs": 0, "tidegateHoldSpacingMs": 0})
+    limited(broker, topic, messages=500)
+    report = start(topic, broker=broker, seconds=10, window=6000, size=100, **words).report()["a"]
+    assert others.compare(report, others.stored(connect, broker, topic)) == list(range(report["sent"]))
+    holds = broker.stats(topic)["holds"]
+    print(f"{holds} holds")
+    assert start.name in NEVER_HELD or holds > 4
 
 
 @long
@@ -152,26 +196,29 @@ def test_chunks_under_a_limit(start, shared, connect, topic):
     if start.name == "go-0.9.0":
         pytest.skip("it has no chunks")
     limited(shared, topic, messages=2)
+    keep(shared, topic)
     report = start(topic, count=12, size=12 * MB, chunking="on", window=20).report()
     others.compare(report["a"], others.stored(connect, shared, topic))
     assert report["a"]["ok"] == [[0, 11]]
 
 
 @long
-def test_one_of_two_partitions_limited(start, shared, connect, topic):
+def test_partitions_under_a_limit_each(start, shared, connect, topic):
     shared.cli("topics", "create-partitioned-topic", topic, "-p", "2")
     parts = [f"{topic}-partition-{i}" for i in range(2)]
-    shared.set_rate(parts[0], messages=200)
-    report = start(topic, seconds=20, window=3000, rate=1000).report()["a"]
+    shared.set_rate(topic, messages=200)
+    report = start(topic, seconds=14, window=1500).report()["a"]
     counters = [others.stored(connect, shared, part) for part in parts]
     assert all(c == sorted(set(c)) for c in counters)
     assert sorted(sum(counters, [])) == sorted(others.numbers(report["ok"])) == list(range(report["sent"]))
-    check_rate(admissions(shared, parts[0]), 200, plain=False)
+    for part in parts:
+        check_rate(admissions(shared, part), 200, plain=False)
 
 
 @long
 def test_a_limit_that_is_removed_lets_all_go(start, shared, connect, topic):
     limited(shared, topic, messages=50)
+    keep(shared, topic)
     client = start(topic, seconds=8, window=3000)
     time.sleep(5)
     shared.ok("DELETE", f"/{harness.rest_path(topic)}/publishRate")
@@ -199,7 +246,7 @@ def test_a_restart_of_the_broker_while_it_waits(start, fixed, connect, topic):
 def test_goodput_of_a_short_send_timeout(start, shared, connect, topic):
     """1000 outstanding at 10 a second would take 100 s, and each is given up after 5: messages that waited here longer
     are stored in vain, and then so are all behind them. Until the first are given up nobody can know."""
-    if start.name == "go-0.9.0":
+    if start.name in NEVER_HELD:
         pytest.skip("it is never held")
     limited(shared, topic, messages=10)
     report = start(topic, seconds=60, window=1000, send_timeout=5, neighbour_topic=topic + "-b", drain=10).report()
