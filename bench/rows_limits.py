@@ -39,18 +39,23 @@ def limits(b):
         b.compare("limits", "set, not reached / none", r["set"], r["none"], key, unit, goal)
 
 
-def neighbour_of(b, name, over, paced):
-    """B on one connection with A, which is over its limit; the control is A paced at it."""
+NOT_HELD, HELD = "Tidegate-load-1", "Pulsar-CPP-v4.2.0"  # by the client's version
+
+
+def neighbour_of(b, name, over, paced, version=NOT_HELD, topics=1):
+    """B on one connection with A, which is over its limit of 500/s (on so many topics, together); the control is A paced
+    at it."""
     quiet = "name=b,rate=200,window=100"
+    a_topics = [f"load-a-{i}" for i in range(topics)]
 
     def run(group, limited):
         with b.broker("os") as server:
-            if limited and not b.args.against_itself:
-                server.admin("PUT", topic_path("load-a"))
-                server.admin("POST", topic_path("load-a") + "/publishRate",
-                             {"publishThrottlingRateInMsg": 500, "publishThrottlingRateInByte": -1})
-            topic = ",topic=persistent://public/default/load-a"
-            a, quiet_one = b.load(server, "--group", "name=a" + group + topic, "--group", quiet,
+            for topic in a_topics if limited and not b.args.against_itself else []:
+                server.admin("PUT", topic_path(topic))
+                server.admin("POST", topic_path(topic) + "/publishRate",
+                             {"publishThrottlingRateInMsg": 500 // topics, "publishThrottlingRateInByte": -1})
+            topic = ",topic=persistent://public/default/load-a-" + ("0" if topics == 1 else "%p")
+            a, quiet_one = b.load(server, "--client-version", version, "--group", "name=a" + group + topic, "--group", quiet,
                                   warmup=b.args.neighbour_warmup,
                                   seconds=b.args.neighbour_seconds)["groups"]
             return {"p99_us": quiet_one["p99_us"], "a_messages_per_s": a["messages_per_s"]}
@@ -72,3 +77,24 @@ def neighbour(b):
 @row
 def neighbour1000(b):
     neighbour_of(b, "neighbour1000", ",producers=1000,window=2", ",producers=1000,window=2,rate=0.5")
+
+
+def neighbour_held_of(b, count):
+    """Producers that are held at their client, again and again: their windows are 20 s of their limits."""
+    group = f",producers={count},window={10000 // count}"
+    neighbour_of(b, f"neighbour_held{count}", group, f"{group},rate={500 / count:g}", HELD, count)
+
+
+@row
+def neighbour_held1(b):
+    neighbour_held_of(b, 1)
+
+
+@row
+def neighbour_held10(b):
+    neighbour_held_of(b, 10)
+
+
+@row
+def neighbour_held100(b):
+    neighbour_held_of(b, 100)
