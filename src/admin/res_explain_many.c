@@ -303,6 +303,7 @@ static int by_producers(const struct group *a, const struct group *b)
     return a->producers > b->producers ? -1 : a->producers < b->producers;
 }
 
+/* Takes what <f> has of JSON: the writer gets the answer, and shares nothing with this worker. */
 static json_t *explanation(struct call *c, struct found *f)
 {
     const struct asked *a = c->handler_own;
@@ -319,7 +320,8 @@ static json_t *explanation(struct call *c, struct found *f)
         json_array_append_new(groups, group_json(g, shard_wall_ns(c->shard)));
     json_object_set_new(j, "reasons", groups);
     json_object_set_new(j, "producersNotInReasons", json_integer((json_int_t)f->not_grouped));
-    json_object_set(j, "waiting", f->waiting);
+    json_object_set_new(j, "waiting", f->waiting);
+    f->waiting = NULL;
     return j;
 }
 
