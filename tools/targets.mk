@@ -69,6 +69,10 @@ $(B)/bench/limiter_bench: bench/limiter_bench.c $(B)/liblimiter.a $(B)/libbase.a
 bench-limiter: $(B)/bench/limiter_bench ## CPU ns per limiter operation; also build/bench-limiter.json
 	$(Q)$< build/bench-limiter.json
 
+.PHONY: bench-path
+bench-path: $(B)/bench/path_bench ## CPU ns per message of the limits on its way, none reached
+	$(Q)$<
+
 .PHONY: bench-queue
 bench-queue: $(B)/bench/queue_bench ## CPU ns per turn of those who wait: queues, timers, claims
 	$(Q)$<

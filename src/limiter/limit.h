@@ -98,7 +98,7 @@ void tg_limit_any_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int6
 static inline bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
 {
     if (l->active != TG_LIMIT_MSGS_AND_BYTES)
-        return tg_limit_any_has_tokens(l, now_ns);
+        return !tg_limit_is_set(l) || tg_limit_any_has_tokens(l, now_ns);
     return tg_bucket_has_tokens(&l->bucket[0], &l->param[0], now_ns) &&
            tg_bucket_has_tokens(&l->bucket[1], &l->param[1], now_ns);
 }
@@ -107,7 +107,8 @@ static inline void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t b
                                    int64_t now_ns)
 {
     if (l->active != TG_LIMIT_MSGS_AND_BYTES) {
-        tg_limit_any_charge(l, msgs, bytes, now_ns);
+        if (tg_limit_is_set(l))
+            tg_limit_any_charge(l, msgs, bytes, now_ns);
         return;
     }
     tg_bucket_charge(&l->bucket[0], &l->param[0], msgs, now_ns);

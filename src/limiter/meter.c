@@ -1,9 +1,10 @@
 /* meter.c - one exponentially decaying rate.
  *
  * `weighted` is the sum of all events, each weighted by e^-(age / tau), as of last_ns. For a steady
- * rate r it settles at r * tau, so the reading is weighted / tau. Adding more within the same
- * instant, the usual case under a clock read once per loop turn, costs an addition. A clock that
- * stands still or steps back decays nothing.
+ * rate r it settles at r * tau, so the reading is weighted / tau. What came at last_ns is weighed
+ * when time has moved on: adding more within the same instant, the usual case under a clock read
+ * once per loop turn, costs a compare and an addition. A clock that stands still or steps back
+ * decays nothing.
  *
  * The exponential is worked out here: libm would be the library's only dependency beside libc. */
 #include "limiter/meter.h"
@@ -50,20 +51,19 @@ static double decay(double x)
 
 static double weighted_at(const struct tg_meter *m, int64_t now_ns)
 {
-    if (now_ns <= m->last_ns || m->weighted == 0)
-        return m->weighted;
+    double weighted = m->weighted + (double)(m->total - m->weighed);
+    if (now_ns <= m->last_ns || weighted == 0)
+        return weighted;
     double age_ns = (double)((uint64_t)now_ns - (uint64_t)m->last_ns);
-    return m->weighted * decay(age_ns / (TAU_S * NS_PER_S));
+    return weighted * decay(age_ns / (TAU_S * NS_PER_S));
 }
 
-void tg_meter_add(struct tg_meter *m, uint64_t n, int64_t now_ns)
+void tg_meter_move_on(struct tg_meter *m, int64_t now_ns)
 {
     m->weighted = weighted_at(m, now_ns);
+    m->weighed = m->total;
     if (now_ns > m->last_ns || m->weighted == 0)
         m->last_ns = now_ns;
-    m->weighted += (double)n;
-    if (__builtin_add_overflow(m->total, n, &m->total))
-        m->total = UINT64_MAX;
 }
 
 double tg_meter_rate(const struct tg_meter *m, int64_t now_ns)

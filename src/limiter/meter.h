@@ -10,10 +10,20 @@
 struct tg_meter { /* private to meter.c; zero-initialise */
     double weighted;
     int64_t last_ns;
-    uint64_t total; /* all events ever: read with tg_meter_total */
+    uint64_t total;   /* all events ever: read with tg_meter_total */
+    uint64_t weighed; /* those of them that are in <weighted>: up to last_ns */
 };
 
-void tg_meter_add(struct tg_meter *m, uint64_t n, int64_t now_ns);
+void tg_meter_move_on(struct tg_meter *m, int64_t now_ns); /* private */
+
+static inline void tg_meter_add(struct tg_meter *m, uint64_t n, int64_t now_ns)
+{
+    if (now_ns != m->last_ns)
+        tg_meter_move_on(m, now_ns);
+    if (__builtin_add_overflow(m->total, n, &m->total))
+        m->total = UINT64_MAX;
+}
+
 double tg_meter_rate(const struct tg_meter *m, int64_t now_ns); /* events per second */
 static inline uint64_t tg_meter_total(const struct tg_meter *m)
 {
