@@ -86,9 +86,20 @@ static void put_what_it_has(json_t *j, struct conn *c, int64_t now_ns)
                                         producers, "consumerList", consumers));
 }
 
+/* Why its socket is not read, but for its producers' sake: each says so itself. */
+static json_t *reasons_json(const struct front *f)
+{
+    json_t *list = json_array();
+    for (int r = 0; r < REASON_COUNT; r++)
+        if (f->pause.reasons & 1U << r)
+            json_array_append_new(list, json_string(reason_name((enum throttle_reason)r)));
+    return list;
+}
+
 static void put_socket(json_t *j, const struct conn *c)
 {
     const struct front *f = c->front;
+    json_object_set_new(j, "pauseReasons", reasons_json(f));
     json_object_update_new(j,
                            json_pack("{s:I,s:s,s:s,s:s,s:i,s:o,s:i,s:b}", "id", (json_int_t)c->id,
                                      "address", c->peer, "role", c->role, "clientVersion",
