@@ -197,9 +197,11 @@ static uint32_t serve(struct home *h, struct home_queue *hq, uint32_t budget, bo
     uint32_t turns = 0;
 
     hq->tree.quantum = home_queue_quantum(hq);
-    for (; turns < budget && hq->line.head; turns++) {
+    /* No turn is begun without tokens for it: who had one just now would have begun the next before
+     * others come, and so be served before them once more. */
+    for (; turns < budget && hq->line.head && home_queue_has_tokens(hq, now_ns); turns++) {
         struct fair_node *n = all ? fair_next(&hq->line) : fair_next_in_turn(&hq->line);
-        if (!n || !home_queue_has_tokens(hq, now_ns))
+        if (!n)
             break;
         struct claim *c = claim_of(n);
         if (!serve_one(hq, c, now_ns))

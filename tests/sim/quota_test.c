@@ -323,6 +323,34 @@ static void test_a_greedy_one_does_not_slow_a_modest_one(void **state)
     for_each_seed(greedy_and_modest, 12);
 }
 
+/* One greedy topic has all of a quota's tokens; another that asks now and then gets the very next
+ * one, at any level that the two share. */
+static void one_asks_now_and_then(uint64_t seed)
+{
+    int64_t rate = 100, token_ns = MONO_S / rate;
+    struct world *w = w_new(seed, 1, 2);
+    struct quota *tenant = w_add_quota(w, SCOPE_TENANT, "t", NULL, 1);
+    struct quota *one = w_add_quota(w, SCOPE_NAMESPACE, "t/n", tenant, 1);
+    struct quota *other = seed % 3 == 2 ? w_add_quota(w, SCOPE_NAMESPACE, "t/m", tenant, 1) : one;
+    w_set_limit(w, seed % 3 == 0 ? one : tenant, per_second(rate, 0));
+    offer_to(w_add_topic(w, one, 0, 1), BACKLOGGED);
+    struct w_producer *p = w_add_topic(w, other, 0, 1)->producer[0];
+    w_run_for(w, 2 * MONO_S);
+    for (int i = 0; i < 100; i++) {
+        w_offer(p, 1);
+        w_run_for(w, token_ns + token_ns / 4);
+        SIM_CHECK(p->backlog == 0, "the token went to another, the %dth time", i);
+        w_run_for(w, rng_between(&w->rng, token_ns, 4 * token_ns));
+    }
+    w_free(w);
+}
+
+static void test_who_asks_now_and_then_gets_the_next_token(void **state)
+{
+    (void)state;
+    for_each_seed(one_asks_now_and_then, 12);
+}
+
 /* Two greedy ones; one pauses: the other has all from then on. It comes back: after 100 ms or five
  * messages it has its half again. */
 static void one_pauses(uint64_t seed)
@@ -634,6 +662,7 @@ int main(void)
         cmocka_unit_test(test_with_messages_and_bytes_limited_the_scarcer_counts),
         cmocka_unit_test(test_a_child_below_its_share_is_never_delayed),
         cmocka_unit_test(test_a_greedy_one_does_not_slow_a_modest_one),
+        cmocka_unit_test(test_who_asks_now_and_then_gets_the_next_token),
         cmocka_unit_test(test_an_idle_childs_share_goes_to_the_others_and_comes_back),
         cmocka_unit_test(test_ten_thousand_wait_and_none_starves),
         cmocka_unit_test(test_two_quotas_binding_in_turn),
