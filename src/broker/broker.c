@@ -89,6 +89,8 @@ enum tg_err broker_open(struct broker *b, struct settings *s, char **why)
     };
     e = log_open(&b->ledgers, &log, why);
     if (e) {
+        events_close(b->events);
+        b->events = NULL;
         meta_close(b->meta);
         b->meta = NULL;
         return e;
