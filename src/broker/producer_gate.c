@@ -56,8 +56,10 @@ static void release(struct producer *p, int64_t now_ns)
  * send. */
 static bool may_release(struct producer *p, int64_t now_ns)
 {
-    if (!producer_may_be_released(p, now_ns))
+    if (!producer_may_be_released(p, now_ns)) {
+        want_no_memory(p); /* what it waits for is not memory: it must not stop those behind it */
         return false;
+    }
     if (!producer_is_held(p) || producer_hold_has_room(p))
         return true;
     if (p->gate.reasons == 0) /* else memory is not all it waits for */

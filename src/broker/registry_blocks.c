@@ -180,10 +180,13 @@ static void on_ended(void *ctx, enum tg_err e)
 {
     struct registry *r = ctx;
     r->ending_block = false;
-    if (e != TG_OK && e != TG_ENOENT && e != TG_ECLOSED)
-        log_warn("a block that has ended could not be removed: %s; tried again", err_text(e));
-    if (e != TG_ECLOSED)
+    if (e == TG_OK || e == TG_ENOENT) {
         arm_end(r);
+    } else if (e != TG_ECLOSED) {
+        log_warn("a block that has ended could not be removed: %s; tried again in %d s",
+                 err_text(e), (int)(LOOK_AGAIN_NS / MONO_S));
+        timer_arm(r->shard->worker, &r->block_timer, shard_now_ns(r->shard) + LOOK_AGAIN_NS);
+    }
 }
 
 static struct block *ends_first(struct registry *r)

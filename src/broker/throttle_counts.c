@@ -1,7 +1,8 @@
 /* throttle_counts.c - see throttle_counts.h.
  *
  * Invariant: a producer is counted as waiting at exactly one scope's waits, <waits_at>, or at none;
- * from throttle_count on it is the one that it lacks tokens of. Delayed messages are told to that
+ * from throttle_count on it is the one that it lacks tokens of, unless too many wait there to be
+ * counted. Delayed messages are told to that
  * scope, which many workers may share, ten times a second and when the producer leaves it. */
 #include "broker/throttle_counts.h"
 
@@ -34,10 +35,8 @@ static void count_at_scope(struct producer *p, int64_t now_ns)
         tell_delayed(p, now_ns);
         waits_end(p->waits_at, p->waits_from_ns, now_ns);
     }
-    p->waits_at = at;
+    p->waits_at = at && waits_begin(at, now_ns) ? at : NULL;
     p->waits_from_ns = now_ns;
-    if (at)
-        waits_begin(at, now_ns);
 }
 
 void throttle_count(struct producer *p, int64_t now_ns)

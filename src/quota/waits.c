@@ -34,17 +34,19 @@ static void count(_Atomic uint64_t *to, uint64_t n)
         atomic_fetch_add_explicit(to, n, memory_order_relaxed);
 }
 
-void waits_begin(struct waits *w, int64_t began_ns)
+bool waits_begin(struct waits *w, int64_t began_ns)
 {
     uint64_t s = atomic_load_explicit(&w->state, memory_order_relaxed), next;
     do {
         uint64_t n = s & COUNT_MASK;
-        TG_ASSERT(n < COUNT_MASK); /* more producers than there are memory and numbers for */
+        if (n == COUNT_MASK)
+            return false;
         next = n == 0 ? state_of(1, (uint64_t)began_ns >> UNIT_BITS) : s + 1;
     } while (!atomic_compare_exchange_weak_explicit(&w->state, &s, next, memory_order_relaxed,
                                                     memory_order_relaxed));
     atomic_fetch_add_explicit(&w->begun_sum, (uint64_t)began_ns, memory_order_relaxed);
     count(&w->times, 1);
+    return true;
 }
 
 void waits_end(struct waits *w, int64_t began_ns, int64_t now_ns)

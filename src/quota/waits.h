@@ -7,6 +7,7 @@
 #define QUOTA_WAITS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { WAIT_STEPS = 4 }; /* the steps of throttle/gate.h */
@@ -22,8 +23,9 @@ struct waits {                  /* zero-initialised; fields private to waits.c *
     _Atomic uint64_t discarded_msgs, discarded_bytes;
 };
 
-/* A producer begins to wait there; waits_end gets the same <began_ns>. */
-void waits_begin(struct waits *w, int64_t began_ns);
+/* A producer begins to wait there; waits_end gets the same <began_ns>. False: a million do, which
+ * is all that can be counted; this one is not, and no waits_end may follow. */
+bool waits_begin(struct waits *w, int64_t began_ns);
 void waits_end(struct waits *w, int64_t began_ns, int64_t now_ns);
 void waits_delayed(struct waits *w, uint64_t msgs, uint64_t bytes); /* passed after a wait */
 void waits_discarded(struct waits *w, uint64_t msgs, uint64_t bytes);

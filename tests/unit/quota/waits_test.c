@@ -85,6 +85,22 @@ static void test_years_of_uptime(void **state)
     about(waits_view(&w, S(8 * year)).wall_ns, S(100));
 }
 
+static void test_more_than_can_be_counted_are_not(void **state)
+{
+    (void)state;
+    struct waits w = {0};
+    uint32_t most = 0;
+    while (most < 1U << 21 && waits_begin(&w, S(10)))
+        most++;
+    assert_in_range(most, 1000000, (1 << 21) - 1);
+    assert_int_equal(waits_view(&w, S(11)).waiting, most);
+    about(waits_view(&w, S(11)).wall_ns, S(1));
+    waits_end(&w, S(10), S(11));
+    assert_true(waits_begin(&w, S(11)));
+    assert_false(waits_begin(&w, S(11)));
+    assert_int_equal(waits_view(&w, S(11)).waiting, most);
+}
+
 /* ---- threads: each waits all the time but for instants, one after the other ---- */
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -124,6 +140,7 @@ int main(void)
         cmocka_unit_test(test_what_was_delayed_discarded_and_each_step),
         cmocka_unit_test(test_another_workers_clock_may_be_behind),
         cmocka_unit_test(test_years_of_uptime),
+        cmocka_unit_test(test_more_than_can_be_counted_are_not),
         cmocka_unit_test(test_nothing_is_lost_between_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
