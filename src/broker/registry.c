@@ -421,7 +421,7 @@ void registry_delete_cluster(struct registry *r, const char *name, registry_done
 
 /* ---- tenants ---- */
 
-static void put_policy(json_t *row, const char *field, const struct rate_policy *p)
+void row_put_policy(json_t *row, const char *field, const struct rate_policy *p)
 {
     if (p->present)
         json_object_set_new(row, field, rate_policy_to_json(p));
@@ -436,9 +436,17 @@ static void put_group(json_t *row, const struct group *g)
 json_t *tenant_row(const struct tenant *t)
 {
     json_t *row = json_deep_copy(t->doc);
-    put_policy(row, "publishQuota", &t->publish_quota);
+    row_put_policy(row, "publishQuota", &t->publish_quota);
     put_group(row, t->group);
     return row;
+}
+
+void change_put_tenant(struct change *c, const struct tenant *next, int64_t expected,
+                       void (*stored)(struct change *c, enum tg_err e))
+{
+    char *key = xasprintf("tenant/%s", c->name);
+    change_put_row(c, key, tenant_row(next), expected, stored);
+    free(key);
 }
 
 static void tenant_stored(struct change *c, enum tg_err e)
@@ -461,10 +469,8 @@ static void tenant_begin_put(struct change *c)
         change_end(c, t != NULL ? TG_EEXIST : TG_ENOENT);
         return;
     }
-    char *key = xasprintf("tenant/%s", c->name);
     next.doc = c->doc;
-    change_put_row(c, key, tenant_row(&next), c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
-    free(key);
+    change_put_tenant(c, &next, c->is_new ? MS_ABSENT : MS_ANY, tenant_stored);
 }
 
 void registry_put_tenant(struct registry *r, const char *name, json_t *doc, bool is_new,
@@ -510,11 +516,19 @@ json_t *ns_row(const struct ns *n)
 {
     json_t *row = json_object();
     json_object_set_new(row, "policies", n->doc != NULL ? json_deep_copy(n->doc) : json_object());
-    put_policy(row, "publishRate", &n->publish_rate);
-    put_policy(row, "producerPublishRate", &n->producer_rate);
-    put_policy(row, "publishQuota", &n->publish_quota);
+    row_put_policy(row, "publishRate", &n->publish_rate);
+    row_put_policy(row, "producerPublishRate", &n->producer_rate);
+    row_put_policy(row, "publishQuota", &n->publish_quota);
     put_group(row, n->group);
     return row;
+}
+
+void change_put_ns(struct change *c, const struct ns *next, int64_t expected,
+                   void (*stored)(struct change *c, enum tg_err e))
+{
+    char *key = xasprintf("namespace/%s", c->name);
+    change_put_row(c, key, ns_row(next), expected, stored);
+    free(key);
 }
 
 static struct tenant *tenant_of(struct registry *r, const char *ns_name)
@@ -542,10 +556,8 @@ static void ns_begin_create(struct change *c)
         change_end(c, exists ? TG_EEXIST : TG_ENOENT);
         return;
     }
-    char *key = xasprintf("namespace/%s", c->name);
     const struct ns next = {.doc = c->doc};
-    change_put_row(c, key, ns_row(&next), MS_ABSENT, ns_created);
-    free(key);
+    change_put_ns(c, &next, MS_ABSENT, ns_created);
 }
 
 void registry_create_ns(struct registry *r, const char *name, json_t *doc, registry_done done,

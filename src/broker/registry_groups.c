@@ -26,13 +26,19 @@ struct group *registry_groups(struct registry *r)
     return r->groups;
 }
 
-/* <doc> has passed group_doc_policy. */
+/* Of a document that has passed group_doc_policy; NULL: none. */
+static struct rate_policy policy_of(const json_t *doc)
+{
+    struct rate_policy p = {0};
+    char *why;
+    enum tg_err e = doc != NULL ? group_doc_policy(doc, &p, &why) : TG_OK;
+    TG_ASSERT(e == TG_OK);
+    return p;
+}
+
 static void take_doc(struct group *g, json_t *doc)
 {
-    struct rate_policy p;
-    char *why;
-    enum tg_err e = group_doc_policy(doc, &p, &why);
-    TG_ASSERT(e == TG_OK);
+    struct rate_policy p = policy_of(doc);
     json_t *before = g->doc;
     g->doc = json_incref(doc);
     json_decref(before);
@@ -98,28 +104,21 @@ void tenant_hang(struct registry *r, struct tenant *t, struct group *g)
 
 /* ---- made, changed, deleted ---- */
 
-static struct rate_policy policy_of(const json_t *doc)
-{
-    struct rate_policy p = {0};
-    char *why = NULL;
-    if (doc != NULL && group_doc_policy(doc, &p, &why) != TG_OK)
-        p = (struct rate_policy){0};
-    free(why);
-    return p;
-}
-
 static void group_stored(struct change *c, enum tg_err e)
 {
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
     struct group *g = registry_group(c->registry, c->name);
     struct rate_policy from = policy_of(g != NULL ? g->doc : NULL), to = policy_of(c->doc);
-    if (e == TG_OK)
-        registry_limit_changed(c->registry, c->by, "resource group", c->name, "publishRate", &from,
-                               &to);
-    if (e == TG_OK && g != NULL)
+    registry_limit_changed(c->registry, c->by, "resource group", c->name, "publishRate", &from,
+                           &to);
+    if (g != NULL)
         take_doc(g, c->doc);
-    else if (e == TG_OK)
+    else
         registry_add_group(c->registry, c->name, c->doc);
-    change_end(c, e);
+    change_end(c, TG_OK);
 }
 
 static void group_begin_put(struct change *c)
@@ -206,11 +205,9 @@ static void ns_begin_set_group(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = xasprintf("namespace/%s", c->name);
     struct ns next = *n;
     next.group = g;
-    change_put_row(c, key, ns_row(&next), MS_ANY, ns_group_stored);
-    free(key);
+    change_put_ns(c, &next, MS_ANY, ns_group_stored);
 }
 
 static void tenant_group_stored(struct change *c, enum tg_err e)
@@ -233,11 +230,9 @@ static void tenant_begin_set_group(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = xasprintf("tenant/%s", c->name);
     struct tenant next = *t;
     next.group = g;
-    change_put_row(c, key, tenant_row(&next), MS_ANY, tenant_group_stored);
-    free(key);
+    change_put_tenant(c, &next, MS_ANY, tenant_group_stored);
 }
 
 static void submit(struct registry *r, void (*begin)(struct change *c), const char *of,

@@ -19,7 +19,7 @@ void registry_limit_changed(struct registry *r, const char *by, const char *kind
                             const char *policy, const struct rate_policy *from,
                             const struct rate_policy *to)
 {
-    if (from->present == to->present && tg_limit_spec_equal(&from->spec, &to->spec))
+    if (rate_policy_equal(from, to))
         return;
     event_post(r->shard, EVENT_LIMIT_CHANGED,
                json_pack("{s:s?,s:s,s:s,s:s,s:o,s:o}", "by", by, "kind", kind, "name", name,
@@ -92,11 +92,9 @@ static void ns_begin_set_rate(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = xasprintf("namespace/%s", c->name);
     struct ns next = *n;
     *rate_of(&next, c->rate_kind) = c->policy;
-    change_put_row(c, key, ns_row(&next), MS_ANY, ns_rate_stored);
-    free(key);
+    change_put_ns(c, &next, MS_ANY, ns_rate_stored);
 }
 
 static void submit_policy(struct registry *r, void (*begin)(struct change *c), const char *of,
@@ -142,13 +140,18 @@ void partitioned_apply_quota(struct partitioned *p)
     broker_quota_set(p->quota, &p->publish_quota, LIMIT_FROM_TOPIC);
 }
 
+void quota_change_stored(struct change *c, const char *kind, const char *name,
+                         struct rate_policy *policy)
+{
+    registry_limit_changed(c->registry, c->by, kind, name, "publishQuota", policy, &c->policy);
+    *policy = c->policy;
+}
+
 static void ns_quota_stored(struct change *c, enum tg_err e)
 {
     struct ns *n = registry_ns(c->registry, c->name);
     if (e == TG_OK) {
-        registry_limit_changed(c->registry, c->by, "namespace", n->name, "publishQuota",
-                               &n->publish_quota, &c->policy);
-        n->publish_quota = c->policy;
+        quota_change_stored(c, "namespace", n->name, &n->publish_quota);
         ns_apply_quota(n);
     }
     change_end(c, e);
@@ -161,11 +164,9 @@ static void ns_begin_set_quota(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = xasprintf("namespace/%s", c->name);
     struct ns next = *n;
     next.publish_quota = c->policy;
-    change_put_row(c, key, ns_row(&next), MS_ANY, ns_quota_stored);
-    free(key);
+    change_put_ns(c, &next, MS_ANY, ns_quota_stored);
 }
 
 void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
@@ -178,9 +179,7 @@ static void tenant_quota_stored(struct change *c, enum tg_err e)
 {
     struct tenant *t = registry_tenant(c->registry, c->name);
     if (e == TG_OK) {
-        registry_limit_changed(c->registry, c->by, "tenant", t->name, "publishQuota",
-                               &t->publish_quota, &c->policy);
-        t->publish_quota = c->policy;
+        quota_change_stored(c, "tenant", t->name, &t->publish_quota);
         tenant_apply_quota(t);
     }
     change_end(c, e);
@@ -193,11 +192,9 @@ static void tenant_begin_set_quota(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = xasprintf("tenant/%s", c->name);
     struct tenant next = *t;
     next.publish_quota = c->policy;
-    change_put_row(c, key, tenant_row(&next), MS_ANY, tenant_quota_stored);
-    free(key);
+    change_put_tenant(c, &next, MS_ANY, tenant_quota_stored);
 }
 
 void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,

@@ -30,13 +30,18 @@ json_t *partitioned_row(const struct partitioned *p)
     json_object_set_new(row, "partitions", json_integer(p->partitions));
     if (p->properties != NULL)
         json_object_set_new(row, "properties", json_deep_copy(p->properties));
-    if (p->publish_rate.present)
-        json_object_set_new(row, "publishRate", rate_policy_to_json(&p->publish_rate));
-    if (p->producer_rate.present)
-        json_object_set_new(row, "producerPublishRate", rate_policy_to_json(&p->producer_rate));
-    if (p->publish_quota.present)
-        json_object_set_new(row, "publishQuota", rate_policy_to_json(&p->publish_quota));
+    row_put_policy(row, "publishRate", &p->publish_rate);
+    row_put_policy(row, "producerPublishRate", &p->producer_rate);
+    row_put_policy(row, "publishQuota", &p->publish_quota);
     return row;
+}
+
+static void put_row(struct change *c, const struct partitioned *next, int64_t expected,
+                    void (*stored)(struct change *c, enum tg_err e))
+{
+    char *key = partitioned_key(c->topic.full);
+    change_put_row(c, key, partitioned_row(next), expected, stored);
+    free(key);
 }
 
 struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, const char *name,
@@ -149,10 +154,8 @@ static void partitioned_begin_create(struct change *c)
         change_end(c, e);
         return;
     }
-    char *key = partitioned_key(c->topic.full);
     const struct partitioned next = {.partitions = c->partitions, .properties = c->doc};
-    change_put_row(c, key, partitioned_row(&next), MS_ABSENT, partitioned_created);
-    free(key);
+    put_row(c, &next, MS_ABSENT, partitioned_created);
 }
 
 /* A change of the partitioned topic <n>. */
@@ -203,11 +206,9 @@ static void partitioned_begin_grow(struct change *c)
         change_end(c, e);
         return;
     }
-    char *key = partitioned_key(p->name);
     struct partitioned next = *p;
     next.partitions = c->partitions;
-    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_grown);
-    free(key);
+    put_row(c, &next, MS_ANY, partitioned_grown);
 }
 
 void registry_grow_partitioned(struct registry *r, const struct topic_name *n, int partitions,
@@ -410,11 +411,9 @@ static void partitioned_begin_set_rate(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = partitioned_key(p->name);
     struct partitioned next = *p;
     *rate_of(&next, c->rate_kind) = c->policy;
-    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_rate_stored);
-    free(key);
+    put_row(c, &next, MS_ANY, partitioned_rate_stored);
 }
 
 static void submit_policy(struct registry *r, void (*begin)(struct change *c),
@@ -438,9 +437,7 @@ static void partitioned_quota_stored(struct change *c, enum tg_err e)
 {
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
     if (e == TG_OK) {
-        registry_limit_changed(c->registry, c->by, "partitioned topic", p->name, "publishQuota",
-                               &p->publish_quota, &c->policy);
-        p->publish_quota = c->policy;
+        quota_change_stored(c, "partitioned topic", p->name, &p->publish_quota);
         partitioned_apply_quota(p);
     }
     change_end(c, e);
@@ -453,11 +450,9 @@ static void partitioned_begin_set_quota(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = partitioned_key(p->name);
     struct partitioned next = *p;
     next.publish_quota = c->policy;
-    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_quota_stored);
-    free(key);
+    put_row(c, &next, MS_ANY, partitioned_quota_stored);
 }
 
 void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
@@ -484,11 +479,9 @@ static void partitioned_begin_set_properties(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
-    char *key = partitioned_key(p->name);
     struct partitioned next = *p;
     next.properties = c->doc;
-    change_put_row(c, key, partitioned_row(&next), MS_ANY, partitioned_properties_stored);
-    free(key);
+    put_row(c, &next, MS_ANY, partitioned_properties_stored);
 }
 
 void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,

@@ -78,6 +78,9 @@ void round_skip(struct registry *r, const struct place *p);
 /* The last step of a change: puts in force what applies to each topic of <ns>, of <tenant>, or
  * (both NULL) of the broker now, then ends the change. */
 void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant);
+/* A quota's policy is stored: it is told, and taken into <policy>; putting it in force follows. */
+void quota_change_stored(struct change *c, const char *kind, const char *name,
+                         struct rate_policy *policy);
 /* Put a quota in force: after the load, when its place is made, and after each change. */
 void broker_apply_quota(struct registry *r);
 void tenant_apply_quota(struct tenant *t);
@@ -145,6 +148,13 @@ json_t *tenant_row(const struct tenant *t);
 json_t *ns_row(const struct ns *n);
 /* {"partitions":n,"properties":{...},"publishRate":{...},"publishQuota":{...}} */
 json_t *partitioned_row(const struct partitioned *p);
+/* Nothing where it is not set. */
+void row_put_policy(json_t *row, const char *field, const struct rate_policy *p);
+/* Writes the row of what c->name is to be; c->stored follows. */
+void change_put_tenant(struct change *c, const struct tenant *next, int64_t expected,
+                       void (*stored)(struct change *c, enum tg_err e));
+void change_put_ns(struct change *c, const struct ns *next, int64_t expected,
+                   void (*stored)(struct change *c, enum tg_err e));
 char *partitioned_key(const char *full_name);
 /* persistent://t/ns/x-partition-<i> of a partitioned topic that exists; fini it. */
 void partition_name(struct topic_name *out, const char *full_name, int i);

@@ -3,6 +3,13 @@
  * whatever the namespace says. So "unlimited" at a topic is an answer, not an absence. */
 #include "quota/policy.h"
 
+bool rate_policy_equal(const struct rate_policy *a, const struct rate_policy *b)
+{
+    return a->present == b->present && a->dry_run == b->dry_run &&
+           weight_or_1(a->weight) == weight_or_1(b->weight) &&
+           tg_limit_spec_equal(&a->spec, &b->spec);
+}
+
 static struct rate_choice chosen(const struct rate_policy *p, enum limit_source source)
 {
     return (struct rate_choice){

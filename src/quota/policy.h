@@ -31,6 +31,9 @@ static inline uint32_t weight_or_1(uint32_t weight)
     return weight > 0 ? weight : 1;
 }
 
+/* Would setting one in the other's place change nothing? */
+bool rate_policy_equal(const struct rate_policy *a, const struct rate_policy *b);
+
 struct rate_choice policy_publish_rate(const struct rate_policy *topic,
                                        const struct rate_policy *ns,
                                        const struct tg_limit_spec *broker_default);

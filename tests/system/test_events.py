@@ -56,6 +56,16 @@ def test_a_limit_that_is_changed_by_whom_from_and_to(shared, topic):
     shared.cli("brokers", "delete-dynamic-config", "--config", "maxPublishRatePerTopicInBytes")
 
 
+def test_a_dry_run_and_a_weight_are_changes_of_a_limit(shared, topic):
+    shared.ok("PUT", "/" + harness.rest_path(topic))
+    shared.set_rate(topic, messages=100)
+    shared.set_rate(topic, messages=100)  # the same: nothing to tell
+    shared.set_rate(topic, messages=100, enforce=False)
+    shared.set_rate(topic, messages=100, weight=3)
+    to = [e["to"] for e in events(shared, "limit-changed") if e["name"] == topic]
+    assert [(t.get("enforce", True), t.get("weight")) for t in to] == [(True, None), (False, None), (True, 3)]
+
+
 def test_blocks_are_told(shared, topic):
     made = shared.ok("POST", "/blocks", {"kind": "topic", "name": topic, "note": "n"})
     assert find(shared, "blocked", id=made["id"], name=topic)["note"] == "n"
