@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "base/wall_time.h"
 #include "broker/producer_hold.h"
 #include "throttle/reason.h"
 
@@ -55,12 +55,8 @@ static void put_copy(json_t *j, const char *key, json_t *v)
 
 json_t *json_iso_time(int64_t wall_ns)
 {
-    time_t seconds = wall_ns / MONO_S;
-    struct tm tm;
-    char date[32], text[48];
-    gmtime_r(&seconds, &tm);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text, sizeof text, "%s.%03dZ", date, (int)(wall_ns / MONO_MS % 1000));
+    char text[WALL_TIME_MAX];
+    wall_time_format(wall_ns, text);
     return json_string(text);
 }
 

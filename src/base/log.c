@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "base/wall_time.h"
 
 enum { LOG_LINE_MAX = 2048 };
 
@@ -33,13 +33,9 @@ enum tg_err log_level_parse(const char *word, enum log_level *out)
 
 static size_t put_head(char *line, size_t cap, enum log_level level)
 {
-    int64_t now_ns = wall_now_ns();
-    time_t s = (time_t)(now_ns / MONO_S);
-    struct tm tm;
-    gmtime_r(&s, &tm);
-    size_t n = strftime(line, cap, "%Y-%m-%dT%H:%M:%S", &tm);
-    int ms = (int)(now_ns % MONO_S / MONO_MS);
-    return n + (size_t)snprintf(line + n, cap - n, ".%03dZ %-5s ", ms, level_word[level]);
+    char time[WALL_TIME_MAX];
+    wall_time_format(wall_now_ns(), time);
+    return (size_t)snprintf(line, cap, "%s %-5s ", time, level_word[level]);
 }
 
 void log_write(enum log_level level, const char *fmt, ...)

@@ -3,14 +3,13 @@
 #include "broker/block.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "base/wall_time.h"
 
 enum { ADDRESS_BITS = 128, MAPPED_BITS = 96 };
 
@@ -21,36 +20,6 @@ const char *block_kind_name(enum block_kind k)
         [BLOCK_TENANT] = "tenant",     [BLOCK_ADDRESS] = "address", [BLOCK_ROLE] = "role",
     };
     return name[k];
-}
-
-/* ---- times ---- */
-
-enum tg_err wall_time_parse(const char *text, int64_t *wall_ns)
-{
-    struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (rest == NULL)
-        return TG_EINVAL;
-    int64_t ns = 0, unit = MONO_S;
-    if (*rest == '.')
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++) {
-            unit /= 10;
-            ns += (*rest - '0') * unit;
-        }
-    time_t seconds = timegm(&tm);
-    if (strcmp(rest, "Z") != 0 || seconds <= 0 || seconds > INT64_MAX / MONO_S - 1)
-        return TG_EINVAL;
-    *wall_ns = (int64_t)seconds * MONO_S + ns;
-    return TG_OK;
-}
-
-void wall_time_format(int64_t wall_ns, char out[32])
-{
-    time_t seconds = wall_ns / MONO_S;
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, 32 - n, ".%03dZ", (int)(wall_ns / MONO_MS % 1000));
 }
 
 /* ---- addresses ---- */
@@ -283,7 +252,7 @@ enum tg_err block_from_json(struct block **out, const json_t *j, int64_t wall_ns
 
 static json_t *json_time(int64_t wall_ns)
 {
-    char text[32];
+    char text[WALL_TIME_MAX];
     if (wall_ns == 0)
         return json_null();
     wall_time_format(wall_ns, text);

@@ -87,8 +87,4 @@ const struct block *block_set_match(const struct block_set *s, const struct bloc
 const struct block *block_set_match_client(const struct block_set *s, const char *address,
                                            const char *role);
 
-/* "2026-01-31T12:00:00.123Z" (fraction optional). */
-TG_MUSTCHECK enum tg_err wall_time_parse(const char *text, int64_t *wall_ns);
-void wall_time_format(int64_t wall_ns, char out[32]);
-
 #endif

@@ -1,12 +1,9 @@
 /* cmd_consumer_stats.c - CONSUMER_STATS: one consumer's numbers. Errors go in the same answer: an
  * ERROR would leave the client waiting. */
-#include <stdio.h>
-#include <time.h>
-
-#include "base/mono.h"
+#include "base/wall_time.h"
 #include "broker/subscription.h"
 
-enum { TIME_TEXT = 48, ADDRESS_TEXT = 96 };
+enum { ADDRESS_TEXT = 96 };
 
 static char *unconst(const char *s) /* protobuf-c wants its strings writable; it only reads them */
 {
@@ -15,16 +12,6 @@ static char *unconst(const char *s) /* protobuf-c wants its strings writable; it
         char *to;
     } u = {.from = s};
     return u.to;
-}
-
-/* 2026-01-31T12:00:00.123Z */
-static void write_time(char *out, size_t cap, int64_t wall_ns)
-{
-    time_t s = wall_ns / MONO_S;
-    struct tm tm;
-    gmtime_r(&s, &tm);
-    size_t n = strftime(out, cap, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, cap - n, ".%03dZ", (int)(wall_ns % MONO_S / MONO_MS));
 }
 
 static void fill(Pulsar__Proto__CommandConsumerStatsResponse *out, const struct consumer *k)
@@ -54,12 +41,12 @@ void cmd_consumer_stats(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     Pulsar__Proto__BaseCommand reply = PULSAR__PROTO__BASE_COMMAND__INIT;
     Pulsar__Proto__CommandConsumerStatsResponse out =
         PULSAR__PROTO__COMMAND_CONSUMER_STATS_RESPONSE__INIT;
-    char since[TIME_TEXT], address[ADDRESS_TEXT];
+    char since[WALL_TIME_MAX], address[ADDRESS_TEXT];
     reply.type = PULSAR__PROTO__BASE_COMMAND__TYPE__CONSUMER_STATS_RESPONSE;
     reply.consumerstatsresponse = &out;
     out.request_id = in->request_id;
     if (k && k->sub) {
-        write_time(since, sizeof since, k->connected_wall_ns);
+        wall_time_format(k->connected_wall_ns, since);
         snprintf(address, sizeof address, "/%s", c->peer);
         out.connectedsince = since;
         out.address = address;

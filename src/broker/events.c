@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/line_file.h"
 #include "base/mono.h"
-#include "broker/block.h"
+#include "base/wall_time.h"
 #include "broker/broker.h"
 
 enum {
@@ -71,7 +71,7 @@ static void keep(struct events *e, char *text)
 
 static void record(struct events *e, const struct event_letter *l)
 {
-    char time[32];
+    char time[WALL_TIME_MAX];
     wall_time_format(l->wall_ns, time);
     json_t *j = json_pack("{s:I,s:s,s:s}", "number", (json_int_t)e->next, "time", time, "event",
                           event_type_name(l->type));
