@@ -179,27 +179,9 @@ static void write_stats(struct broker *b, void *gathered, struct bytes *out)
         json_object_set_new(all, ns,
                             json_pack("{s:{s:O}}", "0x00000000_0xffffffff", "persistent", topics));
     }
-    char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(15));
-    json_decref(all);
+    survey_write_json(all, out);
     json_decref(by_ns);
     json_decref(parts);
-    bytes_append(out, text, strlen(text));
-    free(text);
-}
-
-static void *gather(struct broker *b, struct walk *w)
-{
-    json_t *parts = json_array();
-    (void)b;
-    for (int i = 0; i < w->parts; i++)
-        if (w->part[i].data != NULL)
-            json_array_append_new(parts, w->part[i].data);
-    return parts;
-}
-
-static void drop(void *part_data)
-{
-    json_decref(part_data);
 }
 
 void brokers_topic_stats(struct call *c)
@@ -209,8 +191,8 @@ void brokers_topic_stats(struct call *c)
         .content_type = "application/json",
         .per_turn = STATS_PER_TURN,
         .show = show,
-        .drop = drop,
-        .gather = gather,
+        .drop = survey_drop_json,
+        .gather = survey_gather_json,
         .write = write_stats,
     };
     survey_ask(c, &kind);

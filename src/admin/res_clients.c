@@ -27,12 +27,9 @@ struct rates {
     double msgs_in, bytes_in, msgs_out, bytes_out;
 };
 
-static json_t *producer_json(const struct producer *p, struct rates *sum, int64_t now_ns)
+static json_t *producer_json(const struct producer *p, double msgs, double bytes)
 {
-    double msgs = tg_meter_rate(&p->msgs, now_ns), bytes = tg_meter_rate(&p->bytes, now_ns);
     enum throttle_reason r = gate_reason(&p->gate);
-    sum->msgs_in += msgs;
-    sum->bytes_in += bytes;
     json_t *j = json_pack("{s:o,s:s,s:s,s:f,s:f,s:s}", "id", wire_id(p->id), "name", p->name,
                           "topic", p->topic->name.full, "msgRateIn", msgs, "msgThroughputIn", bytes,
                           "step", gate_step_name(p->gate.step));
@@ -43,11 +40,8 @@ static json_t *producer_json(const struct producer *p, struct rates *sum, int64_
     return j;
 }
 
-static json_t *consumer_json(const struct consumer *k, struct rates *sum, int64_t now_ns)
+static json_t *consumer_json(const struct consumer *k, double msgs, double bytes)
 {
-    double msgs = tg_meter_rate(&k->msgs_out, now_ns), bytes = tg_meter_rate(&k->bytes_out, now_ns);
-    sum->msgs_out += msgs;
-    sum->bytes_out += bytes;
     json_t *j =
         json_pack("{s:o,s:s,s:f,s:f,s:I}", "id", wire_id(k->id), "name", k->name, "msgRateOut",
                   msgs, "msgThroughputOut", bytes, "availablePermits", (json_int_t)k->permits);
@@ -59,12 +53,22 @@ static json_t *consumer_json(const struct consumer *k, struct rates *sum, int64_
     return j;
 }
 
-static void append(json_t *list, json_t *one)
+static void add_producer(json_t *list, const struct producer *p, struct rates *sum, int64_t now_ns)
 {
+    double msgs = tg_meter_rate(&p->msgs, now_ns), bytes = tg_meter_rate(&p->bytes, now_ns);
+    sum->msgs_in += msgs;
+    sum->bytes_in += bytes;
     if (json_array_size(list) < LISTED_MAX)
-        json_array_append_new(list, one);
-    else
-        json_decref(one);
+        json_array_append_new(list, producer_json(p, msgs, bytes));
+}
+
+static void add_consumer(json_t *list, const struct consumer *k, struct rates *sum, int64_t now_ns)
+{
+    double msgs = tg_meter_rate(&k->msgs_out, now_ns), bytes = tg_meter_rate(&k->bytes_out, now_ns);
+    sum->msgs_out += msgs;
+    sum->bytes_out += bytes;
+    if (json_array_size(list) < LISTED_MAX)
+        json_array_append_new(list, consumer_json(k, msgs, bytes));
 }
 
 static void put_what_it_has(json_t *j, struct conn *c, int64_t now_ns)
@@ -73,11 +77,11 @@ static void put_what_it_has(json_t *j, struct conn *c, int64_t now_ns)
     json_t *producers = json_array(), *consumers = json_array();
     json_int_t throttled = 0;
     for (struct producer *p = c->producers; p != NULL; p = p->hh.next) {
-        append(producers, producer_json(p, &sum, now_ns));
+        add_producer(producers, p, &sum, now_ns);
         throttled += p->gate.step != GATE_OPEN;
     }
     for (struct consumer *k = c->consumers; k != NULL; k = k->hh.next)
-        append(consumers, consumer_json(k, &sum, now_ns));
+        add_consumer(consumers, k, &sum, now_ns);
     json_object_update_new(j, json_pack("{s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:o,s:o}", "producers",
                                         (int)c->producer_count, "consumers", (int)c->consumer_count,
                                         "throttledProducers", throttled, "msgRateIn", sum.msgs_in,
@@ -187,29 +191,9 @@ static void write_clients(struct broker *b, void *gathered, struct bytes *out)
     (void)b;
     for (size_t i = 0; i < json_array_size(parts); i++)
         add_all(by_id, json_array_get(parts, i));
-    json_t *list = in_order(by_id);
-    char *text = json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(15));
-    TG_ASSERT(text != NULL);
-    json_decref(list);
+    survey_write_json(in_order(by_id), out);
     json_decref(by_id);
     json_decref(parts);
-    bytes_append(out, text, strlen(text));
-    free(text);
-}
-
-static void *gather(struct broker *b, struct walk *w)
-{
-    json_t *parts = json_array();
-    (void)b;
-    for (int i = 0; i < w->parts; i++)
-        if (w->part[i].data != NULL)
-            json_array_append_new(parts, w->part[i].data);
-    return parts;
-}
-
-static void drop(void *part_data)
-{
-    json_decref(part_data);
 }
 
 void clients_list(struct call *c)
@@ -219,8 +203,8 @@ void clients_list(struct call *c)
         .content_type = "application/json",
         .per_turn = CLIENTS_PER_TURN,
         .show_conn = show,
-        .drop = drop,
-        .gather = gather,
+        .drop = survey_drop_json,
+        .gather = survey_gather_json,
         .write = write_clients,
     };
     survey_ask(c, &kind);

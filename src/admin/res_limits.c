@@ -59,13 +59,8 @@ static void write_tree(struct broker *b, void *gathered, struct bytes *out)
 {
     (void)b;
     struct limit_rows *rows = together(gathered);
-    json_t *tree = limit_rows_tree(rows);
-    char *text = json_dumps(tree, JSON_COMPACT | JSON_REAL_PRECISION(15));
-    TG_ASSERT(text != NULL);
-    json_decref(tree);
+    survey_write_json(limit_rows_tree(rows), out);
     limit_rows_free(rows);
-    bytes_append(out, text, strlen(text));
-    free(text);
 }
 
 void limits_tree(struct call *c)

@@ -6,6 +6,7 @@
 #include "admin/survey.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "admin/http.h"
@@ -23,6 +24,32 @@ static void give_up(struct call **calls)
         next = c->next_asking;
         reply_err(c, TG_ECLOSED);
     }
+}
+
+/* ---- parts that are JSON ---- */
+
+void *survey_gather_json(struct broker *b, struct walk *w)
+{
+    json_t *parts = json_array();
+    (void)b;
+    for (int i = 0; i < w->parts; i++)
+        if (w->part[i].data != NULL)
+            json_array_append_new(parts, w->part[i].data);
+    return parts;
+}
+
+void survey_drop_json(void *part_data)
+{
+    json_decref(part_data);
+}
+
+void survey_write_json(json_t *answer, struct bytes *out)
+{
+    char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    TG_ASSERT(text != NULL);
+    json_decref(answer);
+    bytes_append(out, text, strlen(text));
+    free(text);
 }
 
 /* ---- the text, on the writer's thread ---- */

@@ -5,6 +5,8 @@
 #ifndef ADMIN_SURVEY_H
 #define ADMIN_SURVEY_H
 
+#include <jansson.h>
+
 #include "broker/walk.h"
 #include "net/worker.h"
 
@@ -35,6 +37,12 @@ struct survey {       /* private to survey.c; the control worker's */
     const struct survey_kind *kind; /* of the one that is being made; NULL: none is */
     struct call *asking, *answering;
 };
+
+/* For those whose parts are JSON: <gathered> is the array of them; what drops one; and, for any,
+ * the text of the answer, which is taken. */
+void *survey_gather_json(struct broker *b, struct walk *w);
+void survey_drop_json(void *part_data);
+void survey_write_json(json_t *answer, struct bytes *out);
 
 /* Handles the request. */
 void survey_ask(struct call *c, const struct survey_kind *kind);

@@ -12,6 +12,8 @@
 /* 2^40: the highest rate that the limiter's arithmetic promises (include/tidegate/limiter.h). */
 #define RATE_MAX (INT64_C(1) << 40)
 #define MIB      (INT64_C(1) << 20)
+#define DYNAMIC_RATE                                                                               \
+    .kind = SETTING_WHOLE, .is_dynamic = 1, .standard = "0", .min = -1, .max = RATE_MAX
 
 const struct setting setting_table[] = {
     {.name = "tidegateDataDir",
@@ -118,54 +120,30 @@ const struct setting setting_table[] = {
      .doc = "Whether a consumer creates a durable subscription that is not there."},
     {.name = "maxPublishRatePerTopicInMessages",
      AT(max_topic_rate_msgs),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "Messages per second that may be published to each topic whose own policy and whose "
             "namespace's policy say nothing; 0 or -1: no limit."},
     {.name = "maxPublishRatePerTopicInBytes",
      AT(max_topic_rate_bytes),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "The same in bytes per second (metadata and payload)."},
     {.name = "maxPublishRatePerProducerInMessages",
      AT(max_producer_rate_msgs),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "Messages per second that each producer may publish to a topic whose own "
             "producerPublishRate and whose namespace's say nothing; 0 or -1: no limit."},
     {.name = "maxPublishRatePerProducerInBytes",
      AT(max_producer_rate_bytes),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "The same in bytes per second (metadata and payload)."},
     {.name = "brokerPublisherThrottlingMaxMessageRate",
      AT(broker_quota_msgs),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "Messages per second that may be published to all topics of the broker together; 0 or "
             "-1: no limit."},
     {.name = "brokerPublisherThrottlingMaxByteRate",
      AT(broker_quota_bytes),
-     .kind = SETTING_WHOLE,
-     .is_dynamic = 1,
-     .standard = "0",
-     .min = -1,
-     .max = RATE_MAX,
+     DYNAMIC_RATE,
      .doc = "The same in bytes per second (metadata and payload)."},
     {.name = "maxPendingPublishRequestsPerConnection",
      AT(max_pending_per_connection),
@@ -217,8 +195,7 @@ const struct setting setting_table[] = {
      .max = 10000,
      .doc = "How much of a throttled producer is parked in the broker, as a delay at its limit's "
             "rate; what is beyond waits at its client (tidegateHoldProducers), or stops the "
-            "reading from "
-            "its connection."},
+            "reading from its connection."},
     {.name = "tidegateHoldProducers",
      AT(hold_producers),
      TRUTH,
