@@ -77,6 +77,19 @@ static void add_producers(struct metric_row *r, const struct topic *t, int64_t n
     }
 }
 
+static void add_throttling(struct metric_row *r, const struct topic_throttling *t)
+{
+    for (int limiter = 0; limiter <= REASON_BROKER; limiter++)
+        r->rate_limit_hits[limiter] += (double)t->hits[limiter];
+    r->throttlings += (double)t->times;
+    r->forgotten += (double)t->forgotten;
+    r->holds += (double)t->holds;
+    r->discarded_messages += (double)t->discarded_msgs;
+    r->discarded_bytes += (double)t->discarded_bytes;
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        r->throttled_s[reason] += (double)t->ns[reason] / (double)MONO_S;
+}
+
 static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_ns)
 {
     r->topics++;
@@ -89,15 +102,7 @@ static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_n
     r->out_messages += (double)tg_meter_total(&t->msgs_out);
     r->out_bytes += (double)tg_meter_total(&t->bytes_out);
     r->storage += (double)t->storage_bytes;
-    for (int limiter = 0; limiter <= REASON_BROKER; limiter++)
-        r->rate_limit_hits[limiter] += (double)t->rate_limit_hits[limiter];
-    r->throttlings += (double)t->throttled_times;
-    r->forgotten += (double)t->forgotten;
-    r->holds += (double)t->holds;
-    r->discarded_messages += (double)t->discarded_msgs;
-    r->discarded_bytes += (double)t->discarded_bytes;
-    for (int reason = 0; reason < REASON_COUNT; reason++)
-        r->throttled_s[reason] += (double)t->throttled_ns[reason] / (double)MONO_S;
+    add_throttling(r, topic_throttling_of(t));
     add_producers(r, t, now_ns);
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         r->subscriptions++;

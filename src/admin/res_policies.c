@@ -188,7 +188,7 @@ static bool find_owner(struct call *c, struct policy_owner *o)
 static struct rate_policy own_rate(const struct policy_owner *o, enum rate_kind k)
 {
     if (o->place != NULL)
-        return o->place->rate[k];
+        return *place_own_rate(o->place, k);
     return k == RATE_OF_TOPIC ? o->partitioned->publish_rate : o->partitioned->producer_rate;
 }
 

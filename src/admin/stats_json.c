@@ -265,8 +265,9 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
         if (first == NULL || p->throttled_wall_ns < first->throttled_wall_ns)
             first = p;
     }
+    const struct topic_throttling *past = topic_throttling_of(t);
     for (int reason = 0; reason < REASON_COUNT; reason++)
-        total_ns += t->throttled_ns[reason];
+        total_ns += past->ns[reason];
     put_bool(j, "throttled", throttled > 0);
     put_int(j, "throttledPublishers", throttled);
     if (first != NULL) {
@@ -276,12 +277,12 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
         json_object_set_new(j, "throttledSince", json_iso_time(first->throttled_wall_ns));
     }
     put_int(j, "throttledMillisTotal", total_ns / MONO_MS);
-    put_int(j, "throttledTimes", (int64_t)t->throttled_times);
+    put_int(j, "throttledTimes", (int64_t)past->times);
     put_int(j, "parkedMessages", (int64_t)parked_messages);
     put_int(j, "parkedBytes", (int64_t)parked_bytes);
-    put_int(j, "holds", (int64_t)t->holds);
-    put_int(j, "discardedMessages", (int64_t)t->discarded_msgs);
-    put_int(j, "discardedBytes", (int64_t)t->discarded_bytes);
+    put_int(j, "holds", (int64_t)past->holds);
+    put_int(j, "discardedMessages", (int64_t)past->discarded_msgs);
+    put_int(j, "discardedBytes", (int64_t)past->discarded_bytes);
 }
 
 static void put_topic_rates(json_t *j, const struct topic *t, int64_t now_ns)
@@ -331,7 +332,7 @@ static int64_t hits_of(const struct topic *t)
 {
     uint64_t sum = 0;
     for (int r = 0; r <= REASON_BROKER; r++)
-        sum += t->rate_limit_hits[r];
+        sum += topic_throttling_of(t)->hits[r];
     return (int64_t)sum;
 }
 

@@ -90,6 +90,7 @@ void place_free(struct place *p)
         waiting_free(w);
     }
     json_decref(p->properties);
+    free(p->policies);
     topic_name_fini(&p->name);
     free(p);
 }
@@ -257,8 +258,9 @@ enum tg_err place_restore(struct registry *r, const struct topic_name *n, const 
     p->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));
     p->created_wall_ns = json_integer_value(json_object_get(row, "created")) * MONO_MS;
     p->properties = json_incref(json_object_get(row, "properties"));
-    memcpy(p->rate, policy, sizeof policy);
-    memcpy(p->row_rate, policy, sizeof policy);
+    for (int k = 0; k < RATE_KINDS; k++)
+        if (policy[k].present)
+            place_policies(p)->rate[k] = place_policies(p)->row[k] = policy[k];
     make_topic(p, NULL);
     return TG_OK;
 }

@@ -46,11 +46,8 @@ struct place {
     struct topic *topic; /* not to be looked into but on that worker; NULL while CREATING */
     uint64_t ledger;
     int64_t created_wall_ns;
-    json_t *properties;                      /* or NULL */
-    struct rate_policy rate[RATE_KINDS];     /* its own policies: what is durable, and in force */
-    struct rate_policy row_rate[RATE_KINDS]; /* what the next row says; differs while a change is
-                                                written */
-    uint64_t row_rate_changes[RATE_KINDS];
+    json_t *properties;              /* or NULL */
+    struct place_policies *policies; /* private to place*.c; NULL: it never had one of its own */
     struct chain *chain; /* that its topic has, or had until what is on its way to it arrives */
 };
 
@@ -101,6 +98,8 @@ void place_set_properties(struct place *p, json_t *properties, place_done done, 
 void place_apply_policies(struct place *p);
 /* The chain that a topic here is to have: borrowed. */
 struct chain *place_chain(const struct place *p);
+/* Its own policy, which is durable and in force. */
+const struct rate_policy *place_own_rate(const struct place *p, enum rate_kind kind);
 struct rate_choice place_rate(const struct place *p, enum rate_kind kind);
 
 /* ---- doing something with the topic where it lives (visit.c) ---- */

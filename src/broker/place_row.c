@@ -52,10 +52,8 @@ static json_t *row_of(const struct place *p)
                             (json_int_t)(p->created_wall_ns / MONO_MS));
     if (p->properties)
         json_object_set(row, "properties", p->properties);
-    for (int k = 0; k < RATE_KINDS; k++)
-        if (p->row_rate[k].present)
-            json_object_set_new(row, rate_kind_field((enum rate_kind)k),
-                                rate_policy_to_json(&p->row_rate[k]));
+    for (int k = 0; p->policies && k < RATE_KINDS; k++)
+        row_put_policy(row, rate_kind_field((enum rate_kind)k), &p->policies->row[k]);
     return row;
 }
 
@@ -92,6 +90,19 @@ struct chain *place_chain(const struct place *p)
     return whole ? whole->chain : p->ns->chain;
 }
 
+struct place_policies *place_policies(struct place *p)
+{
+    if (!p->policies)
+        p->policies = xcalloc(1, sizeof *p->policies);
+    return p->policies;
+}
+
+const struct rate_policy *place_own_rate(const struct place *p, enum rate_kind k)
+{
+    static const struct rate_policy none;
+    return p->policies ? &p->policies->rate[k] : &none;
+}
+
 /* Of the broker, for each topic or each producer. */
 static struct tg_limit_spec default_rate(const struct settings *set, enum rate_kind k)
 {
@@ -105,7 +116,7 @@ static struct tg_limit_spec default_rate(const struct settings *set, enum rate_k
 struct rate_choice place_rate(const struct place *p, enum rate_kind k)
 {
     struct tg_limit_spec standard = default_rate(registry_settings(p->shard->broker->registry), k);
-    const struct rate_policy *own = &p->rate[k];
+    const struct rate_policy *own = place_own_rate(p, k);
     const struct partitioned *whole = own->present ? NULL : whole_of(p);
     const struct ns *n = p->ns;
     if (whole)
@@ -166,13 +177,14 @@ static void on_rate_saved(void *ctx, enum tg_err e)
 {
     struct rate_change *c = ctx;
     struct place *p = c->place;
+    struct place_policies *own = place_policies(p);
     if (!e) {
         registry_limit_changed(p->shard->broker->registry, c->by, "topic", p->name.full,
-                               rate_kind_field(c->kind), &p->rate[c->kind], &c->policy);
-        p->rate[c->kind] = c->policy;
+                               rate_kind_field(c->kind), &own->rate[c->kind], &c->policy);
+        own->rate[c->kind] = c->policy;
         place_apply_policies(p);
-    } else if (p->row_rate_changes[c->kind] == c->number) {
-        p->row_rate[c->kind] = p->rate[c->kind];
+    } else if (own->changes[c->kind] == c->number) {
+        own->row[c->kind] = own->rate[c->kind];
     }
     c->done(c->ctx, e ? NULL : p, e);
     free(c->by);
@@ -183,16 +195,17 @@ void place_set_rate(struct place *p, enum rate_kind kind, const struct rate_poli
                     place_done done, void *ctx)
 {
     struct rate_change *c = xcalloc(1, sizeof *c);
+    struct place_policies *own = place_policies(p);
     if (rate)
         c->policy = *rate;
     const char *by = registry_author(p->shard->broker->registry);
     c->by = by ? xstrdup(by) : NULL;
     c->kind = kind;
-    c->number = ++p->row_rate_changes[kind];
+    c->number = ++own->changes[kind];
     c->place = p;
     c->done = done;
     c->ctx = ctx;
-    p->row_rate[kind] = c->policy;
+    own->row[kind] = c->policy;
     place_row_put(p, on_rate_saved, c);
 }
 

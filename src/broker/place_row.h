@@ -5,6 +5,16 @@
 
 #include "broker/place.h"
 
+/* Of most topics there are none: so they are apart. */
+struct place_policies {
+    struct rate_policy rate[RATE_KINDS]; /* what is durable, and in force */
+    struct rate_policy row[RATE_KINDS];  /* what the next row says; differs while a change is
+                                            written */
+    uint64_t changes[RATE_KINDS];        /* of the row */
+};
+/* Made when first asked for. */
+struct place_policies *place_policies(struct place *p);
+
 /* {"ledger":n,"created":ms,"properties":{},"publishRate":{}} */
 void place_row_put(struct place *p, void (*done)(void *ctx, enum tg_err e), void *ctx);
 void place_row_delete(struct place *p, void (*done)(void *ctx, enum tg_err e), void *ctx);

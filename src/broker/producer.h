@@ -49,7 +49,7 @@ struct producer {
     int64_t throttled_wall_ns;           /* since when, wall clock */
     enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
     enum throttle_reason last_reason;    /* of this or the last throttling */
-    int64_t counted_from_ns;             /* what is before it is in topic->throttled_ns */
+    int64_t counted_from_ns;             /* what is before it is in topic_throttling.ns */
     struct waits *waits_at;              /* throttle_counts.c: where it is counted as waiting */
     int64_t waits_from_ns;
     uint64_t delayed_msgs, delayed_bytes; /* not yet told there */

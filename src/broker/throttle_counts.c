@@ -50,7 +50,7 @@ void throttle_count(struct producer *p, int64_t now_ns)
     if (r == p->counted_reason)
         return;
     if (p->counted_reason != REASON_COUNT)
-        p->topic->throttled_ns[p->counted_reason] += now_ns - p->counted_from_ns;
+        topic_throttling(p->topic)->ns[p->counted_reason] += now_ns - p->counted_from_ns;
     p->counted_reason = r;
     p->counted_from_ns = now_ns;
 }
@@ -65,7 +65,7 @@ void throttle_count_hit(struct producer *p)
 {
     enum throttle_reason r = gate_reason(&p->gate);
     if (r <= REASON_BROKER)
-        p->topic->rate_limit_hits[r]++;
+        topic_throttling(p->topic)->hits[r]++;
 }
 
 void throttle_count_delayed(struct producer *p, uint64_t msgs, uint64_t bytes, int64_t now_ns)
@@ -78,8 +78,9 @@ void throttle_count_delayed(struct producer *p, uint64_t msgs, uint64_t bytes, i
 
 void throttle_count_discarded(struct producer *p, uint64_t msgs, uint64_t bytes)
 {
-    p->topic->discarded_msgs += msgs;
-    p->topic->discarded_bytes += bytes;
+    struct topic_throttling *t = topic_throttling(p->topic);
+    t->discarded_msgs += msgs;
+    t->discarded_bytes += bytes;
     if (p->waits_at)
         waits_discarded(p->waits_at, msgs, bytes);
 }

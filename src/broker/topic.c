@@ -93,6 +93,21 @@ void topic_leave(struct topic *t)
     t->shard = NULL;
 }
 
+/* ---- what throttling did ---- */
+
+struct topic_throttling *topic_throttling(struct topic *t)
+{
+    if (!t->throttling)
+        t->throttling = xcalloc(1, sizeof *t->throttling);
+    return t->throttling;
+}
+
+const struct topic_throttling *topic_throttling_of(const struct topic *t)
+{
+    static const struct topic_throttling none;
+    return t->throttling ? t->throttling : &none;
+}
+
 /* ---- the quotas above ---- */
 
 static void close_claim(struct topic *t)
@@ -333,5 +348,6 @@ void topic_free(struct topic *t)
     json_decref(t->properties);
     free(t->ring);
     scope_fini(&t->scope);
+    free(t->throttling);
     free(t);
 }

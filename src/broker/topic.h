@@ -41,6 +41,16 @@ struct topic_rates {
     struct rate_choice kind[RATE_KINDS];
 };
 
+/* What throttling has done to a topic. Apart, since most topics never are. */
+struct topic_throttling {
+    uint64_t times;                   /* periods begun by any of its producers */
+    int64_t ns[REASON_COUNT];         /* summed over them, up to their counted_from_ns */
+    uint64_t hits[REASON_BROKER + 1]; /* frames that found that limiter used up */
+    uint64_t holds;                   /* of any of them */
+    uint64_t forgotten;               /* whose clients did not come back to them while held */
+    uint64_t discarded_msgs, discarded_bytes; /* sent while held, to be sent again */
+};
+
 struct topic {
     UT_hash_handle hh;        /* shard->topics */
     struct topic *dirty_next; /* shard->dirty_topics */
@@ -87,12 +97,7 @@ struct topic {
     struct tg_meter msgs_out, bytes_out;
     uint64_t storage_bytes; /* appended since the start: for averages */
     int64_t last_publish_wall_ns;
-    uint64_t throttled_times; /* periods begun by any of its producers */
-    uint64_t forgotten;       /* producers whose clients did not come back to them while held */
-    uint64_t holds;           /* of any of them */
-    uint64_t discarded_msgs, discarded_bytes; /* sent while held, to be sent again */
-    int64_t throttled_ns[REASON_COUNT]; /* summed over its producers, up to their counted_from_ns */
-    uint64_t rate_limit_hits[REASON_BROKER + 1]; /* frames that found that limiter used up */
+    struct topic_throttling *throttling; /* NULL until one of its producers has had to wait */
 };
 
 /* The topic, if it lives here (any state). */
@@ -129,6 +134,11 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates);
 /* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
  * neither it nor its worker uses those before any more. */
 void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told);
+
+/* To count in: made when first asked for. */
+struct topic_throttling *topic_throttling(struct topic *t);
+/* To read: all 0 where there is none. */
+const struct topic_throttling *topic_throttling_of(const struct topic *t);
 
 /* ---- dispatch ---- */
 

@@ -32,6 +32,7 @@
 #include "base/mono.h"
 #include "broker/front.h"
 #include "broker/place.h"
+#include "broker/place_row.h"
 #include "broker/producer.h"
 #include "broker/subscription.h"
 #include "net/stream_impl.h"
@@ -392,9 +393,8 @@ static void put_rate(struct world *w, void *arg)
     struct rate *r = arg;
     struct place *p = place_find(w->broker.registry, r->topic);
     assert_non_null(p);
-    p->rate[RATE_OF_TOPIC] = (struct rate_policy){.present = r->msgs > 0};
-    p->rate[RATE_OF_TOPIC].spec.msgs = (struct tg_rate_spec){.rate = r->msgs};
-    p->rate[RATE_OF_TOPIC].spec.period_ns = r->period_ns;
+    place_policies(p)->rate[RATE_OF_TOPIC] = (struct rate_policy){
+        .present = r->msgs > 0, .spec = {.msgs.rate = r->msgs, .period_ns = r->period_ns}};
     place_apply_policies(p);
 }
 

@@ -399,7 +399,7 @@ static void age_and_look_alive(struct world *w, void *arg)
     (void)arg;
     c->stream->last_read_ns -= 3600 * MONO_S; /* the pause was as long */
     struct place *p = place_find(w->broker.registry, TOPIC);
-    p->rate[RATE_OF_TOPIC].present = false;
+    place_policies(p)->rate[RATE_OF_TOPIC].present = false;
     place_apply_policies(p);
     while (stream_is_paused(c->stream)) /* what the topic's timer does next turn */
         publish_timer_fired(&topic_find(&w->broker.shard[0], TOPIC)->wait_timer,
@@ -542,7 +542,7 @@ static void test_a_stop_stores_nothing_that_was_parked(void **state)
 
 static void take_throttled(struct world *w, void *arg)
 {
-    memcpy(arg, topic_find(&w->broker.shard[0], TOPIC)->throttled_ns,
+    memcpy(arg, topic_throttling_of(topic_find(&w->broker.shard[0], TOPIC))->ns,
            sizeof(int64_t[REASON_COUNT]));
 }
 
