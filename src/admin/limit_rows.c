@@ -116,22 +116,16 @@ static struct limit_row *parent_of(struct limit_rows *r, const struct limit_row 
     }
 }
 
-static double per_second(const struct tg_rate_spec *rate, int64_t period_ns)
-{
-    double period_s = (double)(period_ns > 0 ? period_ns : MONO_S) / (double)MONO_S;
-    return (double)rate->rate / period_s;
-}
-
 static void add_child(struct limit_children *c, const struct tg_limit_spec *spec)
 {
     c->count++;
     if (spec->msgs.rate > 0) {
         c->limited_msgs++;
-        c->msgs += per_second(&spec->msgs, spec->period_ns);
+        c->msgs += tg_limit_per_second(spec, spec->msgs.rate);
     }
     if (spec->bytes.rate > 0) {
         c->limited_bytes++;
-        c->bytes += per_second(&spec->bytes, spec->period_ns);
+        c->bytes += tg_limit_per_second(spec, spec->bytes.rate);
     }
 }
 

@@ -28,13 +28,12 @@ static json_t *steps_json(const struct waits_view *v)
 
 /* How many times the parent's rate its children's add up to; null where one of them is not limited
  * or the parent is not. */
-static json_t *overcommit(const struct tg_rate_spec *own, int64_t period_ns, double sum,
+static json_t *overcommit(const struct tg_limit_spec *spec, int64_t own, double sum,
                           bool all_limited)
 {
-    double period_s = (double)(period_ns > 0 ? period_ns : MONO_S) / (double)MONO_S;
-    if (own->rate <= 0 || !all_limited)
+    if (own <= 0 || !all_limited)
         return json_null();
-    return json_real(sum * period_s / (double)own->rate);
+    return json_real(sum / tg_limit_per_second(spec, own));
 }
 
 static json_t *children_json(const struct limit_row *row)
@@ -47,12 +46,12 @@ static json_t *children_json(const struct limit_row *row)
     put(j, "limitedInByte", c->limited_bytes);
     json_object_set_new(j, "rateInMsg", json_real(c->msgs));
     json_object_set_new(j, "rateInByte", json_real(c->bytes));
-    json_object_set_new(j, "overcommitInMsg",
-                        overcommit(&spec->msgs, spec->period_ns, c->msgs,
-                                   c->count > 0 && c->limited_msgs == c->count));
-    json_object_set_new(j, "overcommitInByte",
-                        overcommit(&spec->bytes, spec->period_ns, c->bytes,
-                                   c->count > 0 && c->limited_bytes == c->count));
+    json_object_set_new(
+        j, "overcommitInMsg",
+        overcommit(spec, spec->msgs.rate, c->msgs, c->count > 0 && c->limited_msgs == c->count));
+    json_object_set_new(
+        j, "overcommitInByte",
+        overcommit(spec, spec->bytes.rate, c->bytes, c->count > 0 && c->limited_bytes == c->count));
     return j;
 }
 

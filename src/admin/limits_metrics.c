@@ -11,21 +11,16 @@ struct family {
     bool (*value)(const struct limit_row *row, double *out);
 };
 
-static bool rate_of(const struct tg_rate_spec *r, int64_t period_ns, double *out)
-{
-    double period_s = (double)(period_ns > 0 ? period_ns : MONO_S) / (double)MONO_S;
-    *out = (double)r->rate / period_s;
-    return r->rate > 0;
-}
-
 static bool rate_msgs(const struct limit_row *row, double *out)
 {
-    return rate_of(&row->scope.spec.msgs, row->scope.spec.period_ns, out);
+    *out = tg_limit_per_second(&row->scope.spec, row->scope.spec.msgs.rate);
+    return row->scope.spec.msgs.rate > 0;
 }
 
 static bool rate_bytes(const struct limit_row *row, double *out)
 {
-    return rate_of(&row->scope.spec.bytes, row->scope.spec.period_ns, out);
+    *out = tg_limit_per_second(&row->scope.spec, row->scope.spec.bytes.rate);
+    return row->scope.spec.bytes.rate > 0;
 }
 
 static bool balance_msgs(const struct limit_row *row, double *out)

@@ -30,7 +30,7 @@ static json_t *would_throttle_json(const struct explain_scope *s)
 
 json_t *scope_json(const struct explain_scope *s)
 {
-    int64_t period_ns = s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S;
+    int64_t period_ns = tg_limit_period_ns(&s->spec);
     json_t *j = json_object();
     json_object_set_new(j, "kind", json_string(scope_kind_name(s->kind)));
     json_object_set_new(j, "name", json_string(s->name));
@@ -74,7 +74,7 @@ json_t *waiting_json(const struct producer *p, int64_t now_ns)
 
 int64_t explain_until_ns(const struct explain_scope *s, uint64_t messages, uint64_t bytes)
 {
-    double period = (double)(s->spec.period_ns > 0 ? s->spec.period_ns : MONO_S);
+    double period = (double)tg_limit_period_ns(&s->spec);
     double longest = (double)s->wait_ns, t;
     if (s->spec.msgs.rate > 0) {
         t = ((double)messages - (double)s->balance_msgs) / (double)s->spec.msgs.rate * period;

@@ -146,12 +146,11 @@ json_t *limit_spec_json(const struct tg_limit_spec *s)
 {
     if (!tg_limit_spec_is_set(s))
         return json_null();
-    int64_t period_ns = s->period_ns > 0 ? s->period_ns : MONO_S;
     return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:I}", "rateInMsg", dimension(s->msgs.rate),
                      "rateInByte", dimension(s->bytes.rate), "burstInMsg", dimension(s->msgs.burst),
                      "burstInByte", dimension(s->bytes.burst), "peakInMsg", dimension(s->msgs.peak),
                      "peakInByte", dimension(s->bytes.peak), "periodMs",
-                     (json_int_t)(period_ns / MONO_MS));
+                     (json_int_t)(tg_limit_period_ns(s) / MONO_MS));
 }
 
 /* ---- life ---- */

@@ -299,7 +299,7 @@ static int64_t saving_ns(const struct tg_rate_spec *r, int64_t period_ns)
         return MONO_NEVER;
     if (r->burst == 0) /* the default: a second's worth */
         return MONO_S;
-    __int128 ns = (__int128)r->burst * (period_ns > 0 ? period_ns : MONO_S) / r->rate;
+    __int128 ns = (__int128)r->burst * period_ns / r->rate;
     return ns < MONO_NEVER ? (int64_t)ns : MONO_NEVER;
 }
 
@@ -310,8 +310,8 @@ static int64_t least_delay_ns(const struct producer *p, const struct tg_limit_sp
     int64_t until_next_ns = p->held->hold.spacing_ns + HOLD_SILENCE_NS;
     if (p->lacking)
         return until_next_ns;
-    int64_t msgs_ns = saving_ns(&spec->msgs, spec->period_ns);
-    int64_t bytes_ns = saving_ns(&spec->bytes, spec->period_ns);
+    int64_t msgs_ns = saving_ns(&spec->msgs, tg_limit_period_ns(spec));
+    int64_t bytes_ns = saving_ns(&spec->bytes, tg_limit_period_ns(spec));
     int64_t saved_ns = msgs_ns < bytes_ns ? msgs_ns : bytes_ns;
     int64_t left_ns = until_next_ns - saved_ns;
     return left_ns > HOLD_SILENCE_NS ? left_ns : HOLD_SILENCE_NS;

@@ -14,18 +14,17 @@
 
 enum { LOOKED_AT_PER_TURN = 500 }; /* some 100 ns each, and per worker */
 
-static double part_of(double rate, const struct tg_rate_spec *limit, int64_t period_ns)
+static double part_of(double rate, int64_t limit, const struct tg_limit_spec *spec)
 {
-    double period_s = (double)(period_ns > 0 ? period_ns : MONO_S) / (double)MONO_S;
-    return limit->rate > 0 ? rate * period_s / (double)limit->rate : 0;
+    return limit > 0 ? rate / tg_limit_per_second(spec, limit) : 0;
 }
 
 static double usage_of(const struct quota *q, struct quota_rates *rates, int64_t now_ns)
 {
     const struct tg_limit_spec *spec = &q->limit.spec;
     *rates = quota_rates(q, now_ns);
-    double msgs = part_of(rates->msgs, &spec->msgs, spec->period_ns);
-    double bytes = part_of(rates->bytes, &spec->bytes, spec->period_ns);
+    double msgs = part_of(rates->msgs, spec->msgs.rate, spec);
+    double bytes = part_of(rates->bytes, spec->bytes.rate, spec);
     double most = msgs > bytes ? msgs : bytes;
     return waits_view(&q->waits, now_ns).waiting > 0 && most < 1 ? 1 : most;
 }

@@ -148,10 +148,9 @@ void broker_quota_set(struct broker_quota *q, const struct rate_policy *p, enum 
     const struct tg_limit_spec *spec = &p->spec;
     struct shard *control = q->of->control;
     int percent = (int)control->broker->settings->initial_burst_percent;
-    int64_t period_ns = spec->period_ns > 0 ? spec->period_ns : MONO_S;
     atomic_store_explicit(&q->rate_msgs, spec->msgs.rate, memory_order_relaxed);
     atomic_store_explicit(&q->rate_bytes, spec->bytes.rate, memory_order_relaxed);
-    atomic_store_explicit(&q->period_ns, period_ns, memory_order_relaxed);
+    atomic_store_explicit(&q->period_ns, tg_limit_period_ns(spec), memory_order_relaxed);
     int64_t now_ns = shard_now_ns(control);
     quota_watch_update(q, tg_limit_spec_is_set(spec));
     (void)home_set_limit(&q->quota, spec, p->present ? source : LIMIT_UNSET, percent, now_ns);

@@ -174,34 +174,24 @@ static const struct table_column block_columns[] = {
     {"BY", "by", 0},       {"NOTE", "note", 0},   {NULL, NULL, 0},
 };
 
-static int print_table(struct call *c, const struct table_column *columns)
+static enum tg_err print_clients(const json_t *rows, void *file)
 {
-    char *reply = NULL;
-    int code = request_send(c, "GET", c->command->path, NULL, &reply);
-    if (code != CLI_OK)
-        return code;
-    json_t *rows = c->raw_json ? NULL : json_loads(reply, 0, NULL);
-    if (c->raw_json) {
-        puts(reply);
-    } else if (json_is_array(rows)) {
-        table_print(stdout, rows, columns);
-    } else {
-        complain(c, "the answer is not understood: %.200s", reply);
-        code = CLI_FAILED;
-    }
-    json_decref(rows);
-    free(reply);
-    return code;
+    return table_print(file, rows, client_columns);
+}
+
+static enum tg_err print_blocks(const json_t *rows, void *file)
+{
+    return table_print(file, rows, block_columns);
 }
 
 int clients_list_run(struct call *c)
 {
-    return print_table(c, client_columns);
+    return request_show(c, c->command->path, print_clients);
 }
 
 int block_list_run(struct call *c)
 {
-    return print_table(c, block_columns);
+    return request_show(c, c->command->path, print_blocks);
 }
 
 const struct command client_commands[] = {

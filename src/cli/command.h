@@ -59,6 +59,10 @@ int request_run(struct call *c);
  * instead of its being printed. Borrows <body>. */
 int request_send(const struct call *c, const char *method, const char *path, const json_t *body,
                  char **reply);
+/* GET <path>, and what <print> makes of the answer for people, or the answer as it is where JSON is
+ * asked for. What <print> returns: TG_EINVAL, the answer is not understood. */
+int request_show(const struct call *c, const char *path,
+                 enum tg_err (*print)(const json_t *answer, void *file));
 /* Prints an answer as the row says (output.c). */
 int output_print(const struct call *c, const char *reply);
 /* "tidegate: <group> <name>: ..." on stderr. */

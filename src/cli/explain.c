@@ -208,21 +208,6 @@ static int kind_of(const struct call *c, const char *name, int *code)
     return looks_like_client(name) ? AS_CLIENT : kind_of_word(c, name, code);
 }
 
-static int print_answer(const struct call *c, const char *reply)
-{
-    if (c->raw_json) {
-        puts(reply);
-        return CLI_OK;
-    }
-    json_t *answer = json_loads(reply, 0, NULL);
-    enum tg_err e = explain_print(answer, stdout);
-    json_decref(answer);
-    if (e == TG_OK)
-        return CLI_OK;
-    complain(c, "the answer is not understood: %.200s", reply);
-    return CLI_FAILED;
-}
-
 int explain_run(struct call *c)
 {
     int code, kind = kind_of(c, call_arg(c, "name"), &code);
@@ -230,7 +215,7 @@ int explain_run(struct call *c)
         return code;
     struct command row = *c->command; /* with the argument's name as the template has it */
     struct call as = *c;
-    char *path, *why, *reply = NULL;
+    char *path, *why;
     row.args[0] = kinds[kind].arg;
     as.command = &row;
     if (url_path(&as, kinds[kind].template, &path, &why) != TG_OK) {
@@ -238,10 +223,7 @@ int explain_run(struct call *c)
         free(why);
         return CLI_USAGE;
     }
-    code = request_send(c, "GET", path, NULL, &reply);
+    code = request_show(c, path, explain_print);
     free(path);
-    if (code == CLI_OK)
-        code = print_answer(c, reply);
-    free(reply);
     return code;
 }

@@ -84,20 +84,7 @@ enum tg_err limits_print(const json_t *answer, void *file)
 
 int limits_tree_run(struct call *c)
 {
-    char *reply = NULL;
-    int code = request_send(c, "GET", "/limits", NULL, &reply);
-    if (code != CLI_OK)
-        return code;
-    json_t *answer = c->raw_json ? NULL : json_loads(reply, 0, NULL);
-    if (c->raw_json) {
-        puts(reply);
-    } else if (limits_print(answer, stdout) != TG_OK) {
-        complain(c, "the answer is not understood: %.200s", reply);
-        code = CLI_FAILED;
-    }
-    json_decref(answer);
-    free(reply);
-    return code;
+    return request_show(c, "/limits", limits_print);
 }
 
 /* ---- one ---- */

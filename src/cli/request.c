@@ -130,6 +130,25 @@ int request_send(const struct call *c, const char *method, const char *path, con
     return code;
 }
 
+int request_show(const struct call *c, const char *path,
+                 enum tg_err (*print)(const json_t *answer, void *file))
+{
+    char *reply = NULL;
+    int code = request_send(c, "GET", path, NULL, &reply);
+    if (code != CLI_OK)
+        return code;
+    json_t *answer = c->raw_json ? NULL : json_loads(reply, 0, NULL);
+    if (c->raw_json) {
+        puts(reply);
+    } else if (print(answer, stdout) != TG_OK) {
+        complain(c, "the answer is not understood: %.200s", reply);
+        code = CLI_FAILED;
+    }
+    json_decref(answer);
+    free(reply);
+    return code;
+}
+
 int request_run(struct call *c)
 {
     char *path = NULL, *why = NULL;

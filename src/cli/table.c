@@ -30,8 +30,10 @@ static void print_cell(FILE *f, const char *text, int width, bool is_number, boo
     fputs(is_last ? "\n" : "  ", f);
 }
 
-void table_print(FILE *f, const json_t *rows, const struct table_column *columns)
+enum tg_err table_print(FILE *f, const json_t *rows, const struct table_column *columns)
 {
+    if (!json_is_array(rows))
+        return TG_EINVAL;
     size_t n = json_array_size(rows), count = 0;
     int width[TABLE_COLUMNS_MAX];
     bool is_number[TABLE_COLUMNS_MAX];
@@ -57,4 +59,5 @@ void table_print(FILE *f, const json_t *rows, const struct table_column *columns
         free(cell[i]);
     }
     free(cell);
+    return TG_OK;
 }

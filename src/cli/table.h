@@ -6,6 +6,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/err.h"
+
 enum { TABLE_COLUMNS_MAX = 12 };
 
 struct table_column {
@@ -15,7 +17,7 @@ struct table_column {
 };
 
 /* What is absent, null or an empty text is printed as "-", true as "yes", false as "no". <columns>
- * ends with a row without title. */
-void table_print(FILE *f, const json_t *rows, const struct table_column *columns);
+ * ends with a row without title. TG_EINVAL: <rows> is no array. */
+enum tg_err table_print(FILE *f, const json_t *rows, const struct table_column *columns);
 
 #endif

@@ -29,11 +29,6 @@ static int64_t at_least_one(int64_t n)
     return n < 1 ? 1 : n;
 }
 
-static int64_t period_of(const struct tg_limit_spec *spec)
-{
-    return spec->period_ns == 0 ? NS_PER_S : spec->period_ns;
-}
-
 static int64_t burst_of(const struct tg_rate_spec *r, int64_t period_ns)
 {
     return r->burst != 0 ? r->burst : at_least_one(worth(r->rate, period_ns, NS_PER_S));
@@ -61,7 +56,7 @@ static enum tg_limit_problem check_rate(const struct tg_rate_spec *r, int64_t pe
 
 enum tg_limit_problem tg_limit_check(const struct tg_limit_spec *spec)
 {
-    int64_t period_ns = period_of(spec);
+    int64_t period_ns = tg_limit_period_ns(spec);
     if (period_ns < TG_PERIOD_MIN_NS || period_ns > TG_PERIOD_MAX_NS)
         return TG_LIMIT_BAD_PERIOD;
     enum tg_limit_problem msgs = check_rate(&spec->msgs, period_ns);
@@ -106,7 +101,7 @@ bool tg_limit_spec_equal(const struct tg_limit_spec *a, const struct tg_limit_sp
     if (!tg_limit_spec_is_set(a) && !tg_limit_spec_is_set(b))
         return true;
     return rate_spec_equal(&a->msgs, &b->msgs) && rate_spec_equal(&a->bytes, &b->bytes) &&
-           period_of(a) == period_of(b);
+           tg_limit_period_ns(a) == tg_limit_period_ns(b);
 }
 
 static const struct tg_rate_spec *rate_spec_of(const struct tg_limit_spec *spec, int bucket)
@@ -123,7 +118,7 @@ static bool wants_bucket(const struct tg_limit_spec *spec, int bucket)
 static struct tg_bucket_params params_of(const struct tg_limit_spec *spec, int bucket)
 {
     const struct tg_rate_spec *r = rate_spec_of(spec, bucket);
-    int64_t period_ns = period_of(spec);
+    int64_t period_ns = tg_limit_period_ns(spec);
     if (!PEAK(bucket))
         return tg_bucket_params_make(r->rate, period_ns, burst_of(r, period_ns));
     return tg_bucket_params_make(r->peak, period_ns,

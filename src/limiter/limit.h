@@ -25,6 +25,16 @@ struct tg_limit_spec {
     int64_t period_ns; /* 1 ms .. 1 h; 0 means 1 s */
 };
 
+static inline int64_t tg_limit_period_ns(const struct tg_limit_spec *spec)
+{
+    return spec->period_ns == 0 ? 1000000000 : spec->period_ns;
+}
+/* So many tokens a period, as many a second. */
+static inline double tg_limit_per_second(const struct tg_limit_spec *spec, int64_t tokens)
+{
+    return (double)tokens * 1e9 / (double)tg_limit_period_ns(spec);
+}
+
 enum tg_limit_problem {
     TG_LIMIT_OK = 0,
     TG_LIMIT_RATE_TOO_HIGH, /* over 2^40 tokens a second */

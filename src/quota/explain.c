@@ -68,8 +68,7 @@ static int64_t suggestion(const struct tg_rate_spec *r, int64_t period_ns, bool 
     const int64_t most = INT64_C(1) << 40; /* limit.h: the highest rate there is */
     if (r->rate <= 0)
         return 0;
-    __int128 period = period_ns > 0 ? period_ns : MONO_S;
-    __int128 per_s = ((__int128)r->rate * MONO_S + period - 1) / period;
+    __int128 per_s = ((__int128)r->rate * MONO_S + period_ns - 1) / period_ns;
     if (raise)
         per_s *= 2;
     return per_s > most ? most : (int64_t)per_s;
@@ -146,8 +145,9 @@ char *explain_command(const struct explain_scope *s)
 {
     bool short_msgs = s->balance_msgs <= 0, short_bytes = s->balance_bytes <= 0;
     bool neither = !short_msgs && !short_bytes;
-    int64_t msgs = suggestion(&s->spec.msgs, s->spec.period_ns, short_msgs || neither);
-    int64_t bytes = suggestion(&s->spec.bytes, s->spec.period_ns, short_bytes || neither);
+    int64_t period_ns = tg_limit_period_ns(&s->spec);
+    int64_t msgs = suggestion(&s->spec.msgs, period_ns, short_msgs || neither);
+    int64_t bytes = suggestion(&s->spec.bytes, period_ns, short_bytes || neither);
     struct bytes out = {0};
 
     if (s->source == LIMIT_UNSET || (!msgs && !bytes))

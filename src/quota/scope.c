@@ -53,16 +53,15 @@ bool scope_set_dry_run(struct scope *s, bool dry_run)
     return changed;
 }
 
-static double seconds_of(uint64_t n, int64_t rate, int64_t period_ns)
+static double seconds_of(uint64_t n, int64_t rate, const struct tg_limit_spec *spec)
 {
-    double period_s = period_ns > 0 ? (double)period_ns / 1e9 : 1;
-    return rate > 0 ? (double)n / (double)rate * period_s : 0;
+    return rate > 0 ? (double)n / tg_limit_per_second(spec, rate) : 0;
 }
 
 int64_t dry_run_ns(const struct dry_run_counts *c, const struct tg_limit_spec *spec)
 {
-    double msgs_s = seconds_of(c->msgs, spec->msgs.rate, spec->period_ns);
-    double bytes_s = seconds_of(c->bytes, spec->bytes.rate, spec->period_ns);
+    double msgs_s = seconds_of(c->msgs, spec->msgs.rate, spec);
+    double bytes_s = seconds_of(c->bytes, spec->bytes.rate, spec);
     double longest_s = msgs_s > bytes_s ? msgs_s : bytes_s;
     return longest_s < 9e9 ? (int64_t)(longest_s * 1e9) : INT64_MAX;
 }

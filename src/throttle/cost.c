@@ -54,9 +54,8 @@ void cost_follow(struct cost *c, int64_t cost)
 int64_t cost_rate(const struct cost *c, const struct tg_limit_spec *spec)
 {
     const struct tg_rate_spec *r = c->byte ? &spec->bytes : &spec->msgs;
-    int64_t period_ns = spec->period_ns > 0 ? spec->period_ns : MONO_S;
     if (r->rate <= 0)
         return 0;
-    __int128 per_s = (__int128)r->rate * MONO_S / period_ns;
+    __int128 per_s = (__int128)r->rate * MONO_S / tg_limit_period_ns(spec);
     return per_s > 0 ? (int64_t)per_s : 1;
 }

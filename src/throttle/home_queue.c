@@ -16,7 +16,7 @@
 static int64_t time_of_burst_ns(const struct tg_limit_spec *spec)
 {
     const struct tg_rate_spec *rate[2] = {&spec->msgs, &spec->bytes};
-    int64_t period_ns = spec->period_ns > 0 ? spec->period_ns : MONO_S, least_ns = MONO_S;
+    int64_t period_ns = tg_limit_period_ns(spec), least_ns = MONO_S;
     for (int i = 0; i < 2; i++) {
         if (rate[i]->rate <= 0 || rate[i]->burst <= 0)
             continue;

@@ -35,15 +35,16 @@ static uint64_t passes_in(const struct tg_rate_spec *r, int64_t period_ns, int64
     if (r->rate <= 0)
         return UINT64_MAX;
     unsigned __int128 n = (unsigned __int128)r->rate * (uint64_t)delay_ns;
-    n /= (uint64_t)(period_ns > 0 ? period_ns : MONO_S);
+    n /= (uint64_t)period_ns;
     return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
 }
 
 struct parking_amount parking_passes(const struct tg_limit_spec *spec, int64_t delay_ns)
 {
     TG_ASSERT(delay_ns >= 0);
-    return (struct parking_amount){passes_in(&spec->msgs, spec->period_ns, delay_ns),
-                                   passes_in(&spec->bytes, spec->period_ns, delay_ns)};
+    int64_t period_ns = tg_limit_period_ns(spec);
+    return (struct parking_amount){passes_in(&spec->msgs, period_ns, delay_ns),
+                                   passes_in(&spec->bytes, period_ns, delay_ns)};
 }
 
 void parking_put(struct parking *p, const struct parked_frame *meta, const void *body)
