@@ -111,9 +111,12 @@ static void print_reasons(FILE *f, const json_t *reasons)
     json_t *r;
     json_array_foreach(reasons, i, r)
     {
-        fprintf(f, "%s%s producers wait at %s %s since %s, with %s messages parked", i ? "" : "\n",
-                whole(r, "producers", 1).text, text(r, "reason"), text(r, "scope"),
-                text(r, "since"), whole(r, "parkedMessages", 0).text);
+        bool one = json_integer_value(json_object_get(r, "producers")) == 1;
+        const char *scope = json_string_value(json_object_get(r, "scope"));
+        fprintf(f, "%s%s %s at %s%s%s since %s, with %s messages parked", i ? "" : "\n",
+                whole(r, "producers", 1).text, one ? "producer waits" : "producers wait",
+                text(r, "reason"), scope ? " " : "", scope ? scope : "", text(r, "since"),
+                whole(r, "parkedMessages", 0).text);
         if (json_is_string(json_object_get(r, "until")))
             fprintf(f, ", which will have passed at %s", text(r, "until"));
         fputc('\n', f);

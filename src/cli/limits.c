@@ -69,7 +69,7 @@ static void print_tree(FILE *f, const json_t *nodes, int depth)
             print_tree(f, json_object_get(node, "below"), depth + 1);
         const json_t *more = json_object_get(node, "topicsNotShown");
         if (json_is_integer(more))
-            fprintf(f, "%*s%" JSON_INTEGER_FORMAT " topics without a limit of their own\n",
+            fprintf(f, "%*stopics without a limit of their own: %" JSON_INTEGER_FORMAT "\n",
                     2 * (depth + 1), "", json_integer_value(more));
     }
 }

@@ -39,7 +39,7 @@ static void test_a_tree_has_what_is_set_used_and_waited_for(void **state)
         "  tenant t  124 of 500 msg/s  3 waiting, longest 20 ms  throttled 1.2 s  "
         "over-committed 2.5 times in msg/s\n"
         "    namespace t/n  4 of 9 B/s (of 50 ms)\n"
-        "    7 topics without a limit of their own\n");
+        "    topics without a limit of their own: 7\n");
 }
 
 static void test_what_is_no_tree_is_refused(void **state)
