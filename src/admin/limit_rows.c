@@ -182,12 +182,12 @@ void limit_rows_add(struct limit_rows *r, const struct topic *t, bool always)
     struct limit_row *in = whole != NULL ? row_of(r, SCOPE_PARTITIONED_TOPIC, whole) : NULL;
     struct explain x;
     add_parked(r, t);
-    add_child(&ns->children, &t->scope.limit.spec);
+    add_child(&ns->children, &t->publish.scope.limit.spec);
     if (in != NULL)
-        add_child(&in->children, &t->scope.limit.spec);
-    explain_path(&x, &t->path, now_ns);
-    for (uint32_t i = 0; i < t->path.count; i++) {
-        const struct scope *s = t->path.scope[i];
+        add_child(&in->children, &t->publish.scope.limit.spec);
+    explain_path(&x, &t->publish.path, now_ns);
+    for (uint32_t i = 0; i < t->publish.path.count; i++) {
+        const struct scope *s = t->publish.path.scope[i];
         bool shown = always || (is_worth_showing(s) && r->topics_shown < LIMIT_TOPICS_SHOWN);
         if (!shown) {
             ns->topics_not_shown++;

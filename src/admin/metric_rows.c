@@ -93,16 +93,16 @@ static void add_throttling(struct metric_row *r, const struct topic_throttling *
 static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_ns)
 {
     r->topics++;
-    r->rate_in += tg_meter_rate(&t->scope.msgs, now_ns);
+    r->rate_in += tg_meter_rate(&t->publish.scope.msgs, now_ns);
     r->rate_out += tg_meter_rate(&t->msgs_out, now_ns);
-    r->throughput_in += tg_meter_rate(&t->scope.bytes, now_ns);
+    r->throughput_in += tg_meter_rate(&t->publish.scope.bytes, now_ns);
     r->throughput_out += tg_meter_rate(&t->bytes_out, now_ns);
-    r->in_messages += (double)tg_meter_total(&t->scope.msgs);
-    r->in_bytes += (double)tg_meter_total(&t->scope.bytes);
+    r->in_messages += (double)tg_meter_total(&t->publish.scope.msgs);
+    r->in_bytes += (double)tg_meter_total(&t->publish.scope.bytes);
     r->out_messages += (double)tg_meter_total(&t->msgs_out);
     r->out_bytes += (double)tg_meter_total(&t->bytes_out);
     r->storage += (double)t->storage_bytes;
-    add_throttling(r, topic_throttling_of(t));
+    add_throttling(r, topic_line_throttling_of(&t->publish));
     add_producers(r, t, now_ns);
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         r->subscriptions++;

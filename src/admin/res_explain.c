@@ -29,7 +29,8 @@ static uint32_t binding_scope(const struct topic *t, const struct explain *x)
         if (x->scope[i].binding)
             return i;
     for (uint32_t i = 0; i < x->count; i++)
-        if (t->path.scope[i]->waiters != NULL && waitq_count(t->path.scope[i]->waiters) > 0)
+        if (t->publish.path.scope[i]->waiters != NULL &&
+            waitq_count(t->publish.path.scope[i]->waiters) > 0)
             return i;
     return x->count;
 }
@@ -115,7 +116,7 @@ static void explain_there(struct part *p, struct topic *t)
     int64_t now_ns = shard_now_ns(t->shard);
     struct found *f = p->call->handler_own;
     struct explain x;
-    explain_path(&x, &t->path, now_ns);
+    explain_path(&x, &t->publish.path, now_ns);
     json_t *waiting = list_waiting(t, &f->sum, now_ns);
     f->waits_for = quota_lacking_for(t);
     uint32_t binding = f->waits_for != NULL ? x.count : binding_scope(t, &x);

@@ -111,9 +111,9 @@ static void describe_own_scope(struct group *g, const struct producer *p, int64_
     struct explain x;
     if (p->lacking != NULL || p->binding == NULL || g->has_scope)
         return;
-    explain_path(&x, &p->topic->path, now_ns);
+    explain_path(&x, &p->topic->publish.path, now_ns);
     for (uint32_t i = 0; i < x.count; i++)
-        if (p->topic->path.scope[i] == p->binding) {
+        if (p->topic->publish.path.scope[i] == p->binding) {
             g->scope = x.scope[i];
             g->scope.name = g->name;
             g->has_scope = true;

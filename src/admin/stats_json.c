@@ -153,7 +153,8 @@ static json_t *stats_of_consumer(const struct consumer *k, int64_t now_ns)
 
 static double mean_size(const struct topic *t)
 {
-    return ratio((double)tg_meter_total(&t->scope.bytes), (double)tg_meter_total(&t->scope.msgs));
+    return ratio((double)tg_meter_total(&t->publish.scope.bytes),
+                 (double)tg_meter_total(&t->publish.scope.msgs));
 }
 
 static int64_t backlog_size(const struct subscription *s)
@@ -265,7 +266,7 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
         if (first == NULL || p->throttled_wall_ns < first->throttled_wall_ns)
             first = p;
     }
-    const struct topic_throttling *past = topic_throttling_of(t);
+    const struct topic_throttling *past = topic_line_throttling_of(&t->publish);
     for (int reason = 0; reason < REASON_COUNT; reason++)
         total_ns += past->ns[reason];
     put_bool(j, "throttled", throttled > 0);
@@ -287,12 +288,12 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
 
 static void put_topic_rates(json_t *j, const struct topic *t, int64_t now_ns)
 {
-    put_real(j, "msgRateIn", tg_meter_rate(&t->scope.msgs, now_ns));
-    put_real(j, "msgThroughputIn", tg_meter_rate(&t->scope.bytes, now_ns));
+    put_real(j, "msgRateIn", tg_meter_rate(&t->publish.scope.msgs, now_ns));
+    put_real(j, "msgThroughputIn", tg_meter_rate(&t->publish.scope.bytes, now_ns));
     put_real(j, "msgRateOut", tg_meter_rate(&t->msgs_out, now_ns));
     put_real(j, "msgThroughputOut", tg_meter_rate(&t->bytes_out, now_ns));
-    put_int(j, "bytesInCounter", (int64_t)tg_meter_total(&t->scope.bytes));
-    put_int(j, "msgInCounter", (int64_t)tg_meter_total(&t->scope.msgs));
+    put_int(j, "bytesInCounter", (int64_t)tg_meter_total(&t->publish.scope.bytes));
+    put_int(j, "msgInCounter", (int64_t)tg_meter_total(&t->publish.scope.msgs));
     put_int(j, "bytesOutCounter", (int64_t)tg_meter_total(&t->bytes_out));
     put_int(j, "msgOutCounter", (int64_t)tg_meter_total(&t->msgs_out));
     put_real(j, "averageMsgSize", mean_size(t));
@@ -332,7 +333,7 @@ static int64_t hits_of(const struct topic *t)
 {
     uint64_t sum = 0;
     for (int r = 0; r <= REASON_BROKER; r++)
-        sum += topic_throttling_of(t)->hits[r];
+        sum += topic_line_throttling_of(&t->publish)->hits[r];
     return (int64_t)sum;
 }
 

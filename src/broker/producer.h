@@ -126,11 +126,8 @@ void publish_send_receipt(struct producer *p, const struct kept_receipt *r);
 void publish_drop_parked(struct producer *p);
 /* The producer goes: drops what is parked, leaves the queues, lets its connection be read again. */
 void publish_abandon(struct producer *p);
-/* The waitq's callbacks for topics (topic.c hands them to waitq_init). */
+/* What producers are in their topic's line. */
 extern const struct waitq_ops publish_waitq_ops;
-void publish_timer_fired(struct timer *t, int64_t now_ns); /* topic->wait_timer */
-/* The topic's claim is back from the quotas' home. */
-void publish_claim_answered(struct topic *t);
 /* The store reported an append (port callback). */
 void publish_appended(struct topic *t, uint64_t entry, enum tg_err e);
 /* The topic goes before the store has reported all (it failed, or the stop was cut short): their

@@ -76,7 +76,7 @@ static void act(struct producer *p, enum gate_action a, int64_t now_ns)
         break;
     case GATE_BEGAN:
         p->throttled_wall_ns = shard_wall_ns(p->topic->shard);
-        topic_throttling(p->topic)->times++;
+        topic_line_throttling(&p->topic->publish)->times++;
         p->topic->shard->publish_throttled_total++;
         throttle_log_began(p);
         break;

@@ -140,7 +140,7 @@ void producer_hold_begin(struct producer *p, int64_t now_ns)
     unreserve(h);
     hold_begin(&h->hold, owed, now_ns);
     h->times++;
-    topic_throttling(p->topic)->holds++;
+    topic_line_throttling(&p->topic->publish)->holds++;
     conn_send_close_producer(p->conn, p->id, true);
     arm(h);
 }
@@ -231,7 +231,7 @@ static void on_timer(struct timer *t, int64_t now_ns)
     case HOLD_FORGET:
         log_info("producer %s of %s: client %s has not come back to it: forgotten", p->name,
                  p->topic->name.full, p->address);
-        topic_throttling(p->topic)->forgotten++;
+        topic_line_throttling(&p->topic->publish)->forgotten++;
         producer_close(p);
         return; /* both may be gone */
     }

@@ -31,8 +31,6 @@ enum {
     RING_MIN = 16,
     STORE_PARK_BYTES =
         1 << 20, /* per producer, while the store takes nothing: then its socket rests */
-    GRANTS_PER_TURN =
-        512, /* frames handed out by one queue before other work of the worker goes on */
 };
 
 static struct producer *producer_of_waiter(struct waiter *w)
@@ -72,17 +70,6 @@ static struct in_flight ring_pop(struct topic *t)
 
 /* ---- append ---- */
 
-static struct claim *claim_of(struct topic *t)
-{
-    return t->claim ? &t->claim->claim : NULL;
-}
-
-/* The quota above the topic that has no tokens for such a frame, or NULL. */
-static struct quota *quota_refusing(struct topic *t, uint64_t msgs, uint64_t bytes, int64_t now_ns)
-{
-    return claim_lacking(claim_of(t), t->chain, &t->shard->quotas, msgs, bytes, now_ns);
-}
-
 /* Charges the path and hands the entry to the store. TG_EBUSY: the store takes nothing now, or
  * others wait for it, and only the first of them may try. */
 static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish *m, int64_t now_ns)
@@ -99,8 +86,7 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
     uint64_t bytes = m->len - PUBLISH_SIZE_FIELD;
     t->next_entry++;
     bool over = p->own && scope_charge(&p->own->scope, m->messages, bytes, now_ns);
-    over = path_charge(&t->path, m->messages, bytes, now_ns) || over;
-    over = claim_charge(claim_of(t), t->chain, &s->quotas, m->messages, bytes, now_ns) || over;
+    over = topic_line_charge(&t->publish, m->messages, bytes, now_ns) || over;
     p->over_dry_run += over;
     tg_meter_add(&p->msgs, m->messages, now_ns);
     tg_meter_add(&p->bytes, bytes, now_ns);
@@ -129,8 +115,8 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
         producer_hold_parked(p, (int64_t)(sizeof f + m->len));
     parking_put(&p->parking, &f, m->body);
     if (!producer_waits_alone(p)) {
-        p->topic->parked_msgs += m->messages;
-        p->topic->parked_bytes += m->len - PUBLISH_SIZE_FIELD;
+        p->topic->publish.wanted.msgs += m->messages;
+        p->topic->publish.wanted.bytes += m->len - PUBLISH_SIZE_FIELD;
     }
     producer_advance(p, now_ns);
 }
@@ -139,10 +125,10 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
  * part of what the topic asks of its quotas. */
 static void count_parked(struct producer *p, bool counts)
 {
-    struct topic *t = p->topic;
+    struct claim_amount *wanted = &p->topic->publish.wanted;
     uint64_t msgs = p->parking.messages, bytes = producer_parked_bytes(p);
-    t->parked_msgs += counts ? msgs : -msgs;
-    t->parked_bytes += counts ? bytes : -bytes;
+    wanted->msgs += counts ? msgs : -msgs;
+    wanted->bytes += counts ? bytes : -bytes;
 }
 
 /* A quota is shared: what this producer passes of it is its part, as far as can be told. */
@@ -150,7 +136,7 @@ static struct tg_limit_spec share_of(const struct producer *p)
 {
     struct broker_quota *q = broker_quota_of(p->lacking);
     uint64_t topics = atomic_load_explicit(&q->waiting, memory_order_relaxed);
-    uint64_t here = waitq_count(&p->topic->waiters);
+    uint64_t here = waitq_count(&p->topic->publish.waiters);
     int64_t sharing = (int64_t)((topics > 0 ? topics : 1) * (here > 0 ? here : 1));
     return (struct tg_limit_spec){
         .msgs.rate = atomic_load_explicit(&q->rate_msgs, memory_order_relaxed),
@@ -179,10 +165,10 @@ static enum throttle_reason reason_of(const struct producer *p)
 static void stand_in_line(struct producer *p, struct quota *lacking, int64_t now_ns)
 {
     struct topic *t = p->topic;
-    p->binding = &t->scope;
+    p->binding = &t->publish.scope;
     p->lacking = lacking;
     gate_set(&p->gate, reason_of(p));
-    waitq_enter(&t->waiters, &p->waiter, now_ns);
+    waitq_enter(&t->publish.waiters, &p->waiter, now_ns);
     set_allowance(p);
 }
 
@@ -248,13 +234,6 @@ static void stop_waiting_for_store(struct producer *p)
     gate_clear(&p->gate, REASON_STORAGE_FULL);
 }
 
-/* What the queue can't use of its credit goes back to the quotas. */
-static void queue_ran(struct topic *t, int64_t now_ns)
-{
-    if (t->claim)
-        claim_queue_ran(claim_of(t), &t->waiters, now_ns);
-}
-
 /* ---- blocked by an administrator ---- */
 
 void publish_block(struct producer *p)
@@ -271,7 +250,7 @@ void publish_block(struct producer *p)
     parking_allow(&p->parking, UINT64_MAX, STORE_PARK_BYTES);
     producer_advance(p, now_ns);
     if (waited)
-        queue_ran(t, now_ns);
+        topic_line_ran(&t->publish, now_ns);
 }
 
 /* What it has parked goes where all others' does: through the topic's queue. */
@@ -292,8 +271,8 @@ static bool wait_for_limits(struct producer *p, uint64_t msgs, uint64_t bytes, i
         wait_alone(p, now_ns);
         return true;
     }
-    bool topic = waitq_must_wait(&t->path, NULL, now_ns) != NULL;
-    struct quota *q = topic ? NULL : quota_refusing(t, msgs, bytes, now_ns);
+    bool topic = topic_line_must_wait(&t->publish, now_ns);
+    struct quota *q = topic ? NULL : topic_line_lacking(&t->publish, msgs, bytes, now_ns);
     if (topic || q)
         wait_in_line(p, q, now_ns);
     return topic || q;
@@ -332,8 +311,8 @@ static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns
     enum tg_err e = append(p, &m, now_ns);
     if (e)
         return e;
-    p->topic->parked_msgs -= m.messages;
-    p->topic->parked_bytes -= m.len - PUBLISH_SIZE_FIELD;
+    p->topic->publish.wanted.msgs -= m.messages;
+    p->topic->publish.wanted.bytes -= m.len - PUBLISH_SIZE_FIELD;
     parking_drop_head(&p->parking);
     throttle_count_delayed(p, m.messages, m.len - PUBLISH_SIZE_FIELD, now_ns);
     return TG_OK;
@@ -348,16 +327,6 @@ static void waiter_cost(struct waiter *w, uint64_t *msgs, uint64_t *bytes)
     *bytes = f ? f->len - PUBLISH_SIZE_FIELD : 0;
 }
 
-/* The topic asks for the frame whose turn it is, and for what else is parked. */
-static void ask_quotas(struct topic *t, struct quota *lacking, struct claim_amount head,
-                       int64_t now_ns)
-{
-    struct claim_amount all = {t->parked_msgs, t->parked_bytes};
-    if (!t->claim)
-        t->claim = topic_claim_new(t);
-    claim_ask(claim_of(t), lacking, head, claim_bound_demand(&t->path, head, all, now_ns));
-}
-
 static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
 {
     struct producer *p = producer_of_waiter(w);
@@ -369,10 +338,11 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
         return WAITER_ELSEWHERE;
     }
     waiter_cost(w, &head.msgs, &head.bytes);
-    struct quota *lacking = quota_refusing(p->topic, head.msgs, head.bytes, now_ns);
+    struct topic_line *line = &p->topic->publish;
+    struct quota *lacking = topic_line_lacking(line, head.msgs, head.bytes, now_ns);
     if (lacking) {
         wait_for_other(p, lacking, now_ns);
-        ask_quotas(p->topic, lacking, head, now_ns);
+        topic_line_ask(line, lacking, head, now_ns);
         return WAITER_UPSTREAM;
     }
     if (append_parked(p, now_ns) != TG_OK) {
@@ -387,7 +357,7 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
         stop_waiting(p);
     if (alone)
         wait_alone(p, now_ns);
-    else if (more && !scope_has_tokens(&p->topic->scope, now_ns))
+    else if (more && !scope_has_tokens(&line->scope, now_ns))
         wait_for_other(p, NULL, now_ns);
     else if (more)
         set_allowance(p); /* its share may have changed */
@@ -395,41 +365,15 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
     return more && !alone ? WAITER_SENT : WAITER_DONE;
 }
 
-static void queue_arm(void *ctx, int64_t deadline_ns)
-{
-    struct topic *t = ctx;
-    if (deadline_ns == MONO_NEVER)
-        timer_disarm(t->shard->worker, &t->wait_timer);
-    else
-        timer_arm(t->shard->worker, &t->wait_timer, deadline_ns);
-}
-
 const struct waitq_ops publish_waitq_ops = {
-    .cost = waiter_cost, .grant = waiter_grant, .arm = queue_arm};
-
-void publish_timer_fired(struct timer *timer, int64_t now_ns)
-{
-    struct topic *t = (struct topic *)((char *)timer - offsetof(struct topic, wait_timer));
-    waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
-    queue_ran(t, now_ns);
-}
-
-void publish_claim_answered(struct topic *t)
-{
-    int64_t now_ns = shard_now_ns(t->shard);
-    waitq_kick(&t->waiters, now_ns);
-    if (t->waiters.firing)
-        return; /* the answer came at once: the grant that asked goes on */
-    waitq_fire(&t->waiters, GRANTS_PER_TURN, now_ns);
-    queue_ran(t, now_ns);
-}
+    .cost = waiter_cost, .grant = waiter_grant, .arm = topic_line_arm};
 
 /* What it may send now goes; then it waits for whatever is next. */
 void publish_own_tokens(struct producer *p, int64_t now_ns)
 {
     const struct parked_frame *f = parking_head(&p->parking);
     stop_waiting(p);
-    for (int n = 0; f && n < GRANTS_PER_TURN; n++, f = parking_head(&p->parking)) {
+    for (int n = 0; f && n < LINE_GRANTS_PER_TURN; n++, f = parking_head(&p->parking)) {
         if (wait_for_limits(p, f->messages, f->len - PUBLISH_SIZE_FIELD, now_ns))
             break;
         if (append_parked(p, now_ns) == TG_OK)
@@ -453,8 +397,7 @@ void publish_limit_changed(struct topic *t)
             producer_advance(p, now_ns);
         }
     }
-    waitq_limit_changed(&t->waiters, now_ns);
-    queue_ran(t, now_ns);
+    topic_line_limit_changed(&t->publish, now_ns);
 }
 
 /* What somebody waits for may be in the chain no more: he waits for the narrowest then, until his
@@ -465,10 +408,10 @@ void publish_chain_changed(struct topic *t)
     struct producer *p;
     DL_FOREACH(t->producers, p)
     {
-        if (p->binding && p->lacking && !quota_chain_has(t->chain, p->lacking))
-            wait_for_other(p, t->chain->quota[0], now_ns);
+        if (p->binding && p->lacking && !quota_chain_has(t->publish.chain, p->lacking))
+            wait_for_other(p, t->publish.chain->quota[0], now_ns);
     }
-    waitq_kick(&t->waiters, now_ns);
+    waitq_kick(&t->publish.waiters, now_ns);
 }
 
 /* ---- the store ---- */
@@ -566,7 +509,7 @@ void publish_drop_parked(struct producer *p)
     if (p->binding) {
         waitq_leave(&p->waiter, now_ns);
         stop_waiting(p);
-        queue_ran(t, now_ns);
+        topic_line_ran(&t->publish, now_ns);
     }
     producer_advance(p, now_ns);
 }

@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/broker.h"
-#include "broker/producer.h"
 #include "broker/topic.h"
 
 enum { TURNS_PER_LOOP_TURN = 512 }; /* of one quota's queue, before other work goes on */
@@ -39,9 +38,9 @@ static void post_home(struct claim_letter *l)
 
 static void come_back(struct claim_letter *l)
 {
-    struct topic *t = claim_of(l)->topic;
+    struct topic_line *line = claim_of(l)->line;
     if (claim_received(l))
-        publish_claim_answered(t);
+        topic_line_claim_answered(line);
 }
 
 static void read_at_topic(struct letter *l, struct shard *at)
@@ -158,24 +157,24 @@ void broker_quota_set(struct broker_quota *q, const struct rate_policy *p, enum 
     home_set_weight(&q->quota, weight_or_1(p->weight));
 }
 
-/* ---- a topic's claim ---- */
+/* ---- a line's claim ---- */
 
 static void released(struct claim *claim)
 {
     struct topic_claim *c = (struct topic_claim *)claim;
-    struct topic *t = c->topic;
+    struct topic *t = c->line->topic;
     free(c);
     topic_claim_released(t);
 }
 
 static const struct claim_ops claim_ops = {.post_home = post_home, .released = released};
 
-struct topic_claim *topic_claim_new(struct topic *t)
+struct topic_claim *topic_claim_new(struct topic_line *line)
 {
     struct topic_claim *c = xcalloc_aligned(_Alignof(struct topic_claim), 1, sizeof *c);
-    claim_init(&c->claim, &claim_ops, t->chain, t->weight);
-    c->topic = t;
-    c->shard = t->shard;
+    claim_init(&c->claim, &claim_ops, line->chain, line->weight);
+    c->line = line;
+    c->shard = line->topic->shard;
     return c;
 }
 

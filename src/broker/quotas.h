@@ -17,7 +17,7 @@
 #include "throttle/home.h"
 
 struct shard;
-struct topic;
+struct topic_line;
 
 struct broker_quota {
     struct quota quota; /* first */
@@ -60,11 +60,11 @@ static inline struct broker_quota *broker_quota_of(struct quota *q)
     return (struct broker_quota *)q;
 }
 
-/* ---- a topic's claim: on the topic's worker ---- */
+/* ---- a line's claim: on the topic's worker ---- */
 
 struct topic_claim {
     struct claim claim; /* first */
-    struct topic *topic;
+    struct topic_line *line;
     struct shard *shard;
     struct envelope {
         struct letter letter; /* first */
@@ -72,8 +72,8 @@ struct topic_claim {
     } envelope[CLAIM_LETTERS];
 };
 
-struct topic_claim *topic_claim_new(struct topic *t);
-/* What is unspent goes home; then topic_claim_released(t) is called, at once or later. */
+struct topic_claim *topic_claim_new(struct topic_line *line);
+/* What is unspent goes home; then topic_claim_released is called, at once or later. */
 void topic_claim_close(struct topic_claim *c);
 /* The workers have ended, its topic is being freed: memory only. */
 void topic_claim_drop(struct topic_claim *c);

@@ -50,7 +50,8 @@ void throttle_count(struct producer *p, int64_t now_ns)
     if (r == p->counted_reason)
         return;
     if (p->counted_reason != REASON_COUNT)
-        topic_throttling(p->topic)->ns[p->counted_reason] += now_ns - p->counted_from_ns;
+        topic_line_throttling(&p->topic->publish)->ns[p->counted_reason] +=
+            now_ns - p->counted_from_ns;
     p->counted_reason = r;
     p->counted_from_ns = now_ns;
 }
@@ -65,7 +66,7 @@ void throttle_count_hit(struct producer *p)
 {
     enum throttle_reason r = gate_reason(&p->gate);
     if (r <= REASON_BROKER)
-        topic_throttling(p->topic)->hits[r]++;
+        topic_line_throttling(&p->topic->publish)->hits[r]++;
 }
 
 void throttle_count_delayed(struct producer *p, uint64_t msgs, uint64_t bytes, int64_t now_ns)
@@ -78,7 +79,7 @@ void throttle_count_delayed(struct producer *p, uint64_t msgs, uint64_t bytes, i
 
 void throttle_count_discarded(struct producer *p, uint64_t msgs, uint64_t bytes)
 {
-    struct topic_throttling *t = topic_throttling(p->topic);
+    struct topic_throttling *t = topic_line_throttling(&p->topic->publish);
     t->discarded_msgs += msgs;
     t->discarded_bytes += bytes;
     if (p->waits_at)

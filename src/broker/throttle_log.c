@@ -70,11 +70,11 @@ static void post_began(const struct producer *p, uint32_t kept_back, int64_t now
     const struct topic *t = p->topic;
     struct tg_limit_spec limit = binding_limit(p);
     json_t *j = facts_of(p, kept_back);
-    json_object_update_new(j, json_pack("{s:s,s:s?,s:o,s:f,s:f}", "reason",
-                                        reason_name(gate_reason(&p->gate)), "scope",
-                                        producer_waits_for(p), "limit", limit_spec_json(&limit),
-                                        "msgRateIn", tg_meter_rate(&t->scope.msgs, now_ns),
-                                        "msgThroughputIn", tg_meter_rate(&t->scope.bytes, now_ns)));
+    json_object_update_new(
+        j, json_pack("{s:s,s:s?,s:o,s:f,s:f}", "reason", reason_name(gate_reason(&p->gate)),
+                     "scope", producer_waits_for(p), "limit", limit_spec_json(&limit), "msgRateIn",
+                     tg_meter_rate(&t->publish.scope.msgs, now_ns), "msgThroughputIn",
+                     tg_meter_rate(&t->publish.scope.bytes, now_ns)));
     event_post(t->shard, EVENT_THROTTLING_BEGINS, j);
 }
 
@@ -93,8 +93,8 @@ void throttle_log_began(struct producer *p)
         "throttle: begins: tenant %s topic %s producer %s client %s: %s %s, limit %s, rate now "
         "%.0f msg/s %.0f B/s (%" PRIu32 " lines kept back)",
         t->name.tenant, t->name.full, p->name, p->address, reason_name(gate_reason(&p->gate)),
-        scope, limit, tg_meter_rate(&t->scope.msgs, now_ns), tg_meter_rate(&t->scope.bytes, now_ns),
-        kept_back);
+        scope, limit, tg_meter_rate(&t->publish.scope.msgs, now_ns),
+        tg_meter_rate(&t->publish.scope.bytes, now_ns), kept_back);
     post_began(p, kept_back, now_ns);
 }
 

@@ -46,12 +46,7 @@ struct topic *topic_new(struct place *p)
     t->ledger = p->ledger;
     uint64_t last = ls_last_entry(p->shard->broker->ledgers, t->ledger);
     t->next_entry = t->durable_end = last == LS_NO_ENTRY ? 0 : last + 1;
-    scope_init(&t->scope, SCOPE_TOPIC, t->name.full);
-    waitq_init(&t->waiters, &t->scope, &publish_waitq_ops, t);
-    path_add(&t->path, &t->scope);
-    t->chain = &p->chain->quotas;
-    t->weight = 1;
-    timer_init(&t->wait_timer, publish_timer_fired);
+    topic_line_init(&t->publish, t, &publish_waitq_ops, &p->chain->quotas);
     return t;
 }
 
@@ -88,37 +83,12 @@ static void leave_map(struct topic *t)
 
 void topic_leave(struct topic *t)
 {
-    timer_disarm(t->shard->worker, &t->wait_timer);
+    timer_disarm(t->shard->worker, &t->publish.timer);
     leave_map(t);
     t->shard = NULL;
 }
 
-/* ---- what throttling did ---- */
-
-struct topic_throttling *topic_throttling(struct topic *t)
-{
-    if (!t->throttling)
-        t->throttling = xcalloc(1, sizeof *t->throttling);
-    return t->throttling;
-}
-
-const struct topic_throttling *topic_throttling_of(const struct topic *t)
-{
-    static const struct topic_throttling none;
-    return t->throttling ? t->throttling : &none;
-}
-
 /* ---- the quotas above ---- */
-
-static void close_claim(struct topic *t)
-{
-    struct topic_claim *c = t->claim;
-    t->claim = NULL;
-    if (!c)
-        return;
-    t->claims_closing++;
-    topic_claim_close(c);
-}
 
 static void send_rechained_back(struct topic *t)
 {
@@ -143,14 +113,14 @@ static void wait_to_go_back(struct topic *t, struct visit *v)
 static void ask_anew(struct topic *t)
 {
     quota_leases_return(&t->shard->quotas, shard_now_ns(t->shard));
-    close_claim(t);
+    topic_line_close_claim(&t->publish);
     publish_chain_changed(t);
 }
 
 void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told)
 {
-    if (t->chain != chain) {
-        t->chain = chain;
+    if (t->publish.chain != chain) {
+        t->publish.chain = chain;
         ask_anew(t);
     }
     wait_to_go_back(t, told);
@@ -178,9 +148,9 @@ static void set_producer_rate(struct topic *t, const struct rate_choice *rate)
 /* A claim has the weight that it was made with. */
 static void set_weight(struct topic *t, uint32_t weight)
 {
-    if (t->weight == weight)
+    if (t->publish.weight == weight)
         return;
-    t->weight = weight;
+    t->publish.weight = weight;
     ask_anew(t);
 }
 
@@ -188,10 +158,7 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates)
 {
     const struct rate_choice *rate = &rates->kind[RATE_OF_TOPIC];
     set_producer_rate(t, &rates->kind[RATE_OF_PRODUCER]);
-    int percent = (int)t->shard->broker->settings->initial_burst_percent;
-    bool changed =
-        scope_set_limit(&t->scope, &rate->spec, rate->source, percent, shard_now_ns(t->shard));
-    if (scope_set_dry_run(&t->scope, rate->dry_run) || changed)
+    if (topic_line_set_limit(&t->publish, rate))
         publish_limit_changed(t);
     set_weight(t, weight_or_1(rate->weight));
 }
@@ -288,7 +255,7 @@ void topic_end(struct topic *t, struct visit *told)
     t->ending = told;
     quota_leases_return(&s->quotas, shard_now_ns(s)); /* its quotas may go when it has gone */
     t->claims_closing++;                              /* or it would end in here */
-    close_claim(t);
+    topic_line_close_claim(&t->publish);
     topic_claim_released(t);
 }
 
@@ -333,7 +300,7 @@ void topic_free(struct topic *t)
 {
     if (t->shard) { /* else it never arrived */
         forget_dirty(t);
-        timer_disarm(t->shard->worker, &t->wait_timer);
+        timer_disarm(t->shard->worker, &t->publish.timer);
         leave_map(t);
     }
     struct subscription *s, *next;
@@ -342,12 +309,9 @@ void topic_free(struct topic *t)
         subscription_free(s);
     }
     publish_forget_in_flight(t);
-    if (t->claim)
-        topic_claim_drop(t->claim);
     message_counts_free(t->counts);
     json_decref(t->properties);
     free(t->ring);
-    scope_fini(&t->scope);
-    free(t->throttling);
+    topic_line_fini(&t->publish);
     free(t);
 }

@@ -14,15 +14,12 @@
 #include "broker/broker.h"
 #include "broker/names.h"
 #include "broker/place.h"
-#include "quota/path.h"
+#include "broker/topic_line.h"
 #include "quota/policy.h"
-#include "throttle/reason.h"
-#include "throttle/waitq.h"
 
 struct message_counts;
 struct producer;
 struct subscription;
-struct topic_claim;
 
 enum topic_state {
     TOPIC_READY,
@@ -39,16 +36,6 @@ struct in_flight {
 /* What applies to it and to each producer on it. */
 struct topic_rates {
     struct rate_choice kind[RATE_KINDS];
-};
-
-/* What throttling has done to a topic. Apart, since most topics never are. */
-struct topic_throttling {
-    uint64_t times;                   /* periods begun by any of its producers */
-    int64_t ns[REASON_COUNT];         /* summed over them, up to their counted_from_ns */
-    uint64_t hits[REASON_BROKER + 1]; /* frames that found that limiter used up */
-    uint64_t holds;                   /* of any of them */
-    uint64_t forgotten;               /* whose clients did not come back to them while held */
-    uint64_t discarded_msgs, discarded_bytes; /* sent while held, to be sent again */
 };
 
 struct topic {
@@ -72,32 +59,21 @@ struct topic {
     struct in_flight *ring; /* power of two, NULL when nothing was ever sent */
     uint32_t ring_cap, ring_head, ring_len;
 
-    /* the publish limit */
-    struct scope scope;
-    struct path path;
-    struct waitq waiters; /* its producers that wait for it, or for a quota above it */
-    struct timer wait_timer;
-    uint64_t parked_msgs, parked_bytes; /* of all that don't wait for their own limit, as limits
-                                           count */
-    struct rate_choice producer_rate;   /* of each producer (producer_limit.h) */
-
-    /* the quotas above it */
-    const struct quota_chain *chain; /* borrowed: its place holds it */
-    struct topic_claim *claim;       /* NULL until a quota has refused it */
-    uint32_t weight;                 /* of its claim, in the queues of these */
-    uint32_t claims_closing;         /* of it, and of chains that it had: closed, not released */
-    struct visit *rechained;         /* they go back when those are */
+    /* the limits */
+    struct topic_line publish; /* <wanted>: what is parked, but for who waits for its own limit */
+    struct rate_choice producer_rate; /* of each producer (producer_limit.h) */
+    uint32_t claims_closing;          /* of its lines: closed, not released */
+    struct visit *rechained;          /* chains that it had: they go back when those are */
 
     struct producer *producers; /* list */
     uint32_t producer_count;
     struct subscription *subscriptions; /* map by name */
     struct message_counts *counts;      /* how many messages lie in which entries: for backlogs */
 
-    /* counters for stats; rates come from meters: scope.msgs/bytes in, these out */
+    /* counters for stats; rates come from meters: publish.scope's in, these out */
     struct tg_meter msgs_out, bytes_out;
     uint64_t storage_bytes; /* appended since the start: for averages */
     int64_t last_publish_wall_ns;
-    struct topic_throttling *throttling; /* NULL until one of its producers has had to wait */
 };
 
 /* The topic, if it lives here (any state). */
@@ -134,11 +110,6 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates);
 /* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
  * neither it nor its worker uses those before any more. */
 void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told);
-
-/* To count in: made when first asked for. */
-struct topic_throttling *topic_throttling(struct topic *t);
-/* To read: all 0 where there is none. */
-const struct topic_throttling *topic_throttling_of(const struct topic *t);
 
 /* ---- dispatch ---- */
 

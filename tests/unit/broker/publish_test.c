@@ -402,8 +402,8 @@ static void age_and_look_alive(struct world *w, void *arg)
     place_policies(p)->rate[RATE_OF_TOPIC].present = false;
     place_apply_policies(p);
     while (stream_is_paused(c->stream)) /* what the topic's timer does next turn */
-        publish_timer_fired(&topic_find(&w->broker.shard[0], TOPIC)->wait_timer,
-                            shard_now_ns(c->shard));
+        topic_line_fired(&topic_find(&w->broker.shard[0], TOPIC)->publish.timer,
+                         shard_now_ns(c->shard));
     struct timer *t = &front_of(c)->timer;
     t->fire(t, shard_now_ns(c->shard));
 }
@@ -542,7 +542,7 @@ static void test_a_stop_stores_nothing_that_was_parked(void **state)
 
 static void take_throttled(struct world *w, void *arg)
 {
-    memcpy(arg, topic_throttling_of(topic_find(&w->broker.shard[0], TOPIC))->ns,
+    memcpy(arg, topic_line_throttling_of(&topic_find(&w->broker.shard[0], TOPIC)->publish)->ns,
            sizeof(int64_t[REASON_COUNT]));
 }
 
