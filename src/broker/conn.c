@@ -139,6 +139,12 @@ void conn_acknowledged(struct conn *c, uint64_t n, uint64_t bytes)
 
 /* ---- pausing ---- */
 
+int64_t conn_unread_ns(const struct conn *c, int64_t now_ns)
+{
+    int64_t sum = c->front ? c->front->unread_sum : link_unread_sum(c->link);
+    return sum < 0 ? sum + now_ns : sum;
+}
+
 void conn_pause_for_producer(struct conn *c)
 {
     bool first = c->pausing++ == 0;

@@ -100,6 +100,8 @@ void conn_acknowledged(struct conn *c, uint64_t n, uint64_t bytes);
 /* Reading of its socket stops while any producer, on any worker, wants it stopped. */
 void conn_pause_for_producer(struct conn *c);
 void conn_resume_for_producer(struct conn *c);
+/* How long its socket has not been read, in all; elsewhere as of some moments ago. */
+int64_t conn_unread_ns(const struct conn *c, int64_t now_ns);
 
 /* ---- the commands: <cmd> lives until the handler returns. Each is a file cmd_<name>.c ---- */
 typedef void (*command_fn)(struct conn *c, const Pulsar__Proto__BaseCommand *cmd);

@@ -100,9 +100,18 @@ void fronts_stop_reading(struct shard *s)
 
 /* ---- reading ---- */
 
+static void rest(struct front *f)
+{
+    f->unread_sum -= shard_now_ns(f->conn.shard);
+    links_note_reading(f);
+    stream_pause(f->conn.stream);
+}
+
 static void read_again(struct front *f)
 {
     struct shard *s = f->conn.shard;
+    f->unread_sum += shard_now_ns(s);
+    links_note_reading(f);
     if (is_closed(f) || s->stopping)
         return;
     f->resumed_ns = shard_now_ns(s);
@@ -165,7 +174,7 @@ static const struct stream_ops stream_ops = {
 void front_pause_for_producer(struct front *f)
 {
     if (pause_set_add_producer(&f->pause))
-        stream_pause(f->conn.stream);
+        rest(f);
 }
 
 void front_resume_for_producer(struct front *f)
@@ -177,7 +186,7 @@ void front_resume_for_producer(struct front *f)
 void front_pause(struct front *f, enum throttle_reason r)
 {
     if (pause_set_add(&f->pause, r))
-        stream_pause(f->conn.stream);
+        rest(f);
 }
 
 void front_resume(struct front *f, enum throttle_reason r)

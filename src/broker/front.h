@@ -16,6 +16,7 @@ struct front {
     struct pause_set pause;
     struct timer timer;       /* handshake, then keep-alive */
     int64_t resumed_ns;       /* when its socket was last read again after a pause */
+    int64_t unread_sum;       /* of the time it was not read; below 0: less now, when it is not */
     struct link **links;      /* by worker; NULL until the first */
     struct route *routes;     /* ids that live on other workers (route.h) */
     uint32_t far[2];          /* so many of them are producers, consumers: by id_kind */

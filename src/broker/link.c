@@ -145,6 +145,7 @@ static struct link *link_to(struct front *f, struct shard *at)
     l->conn.id = f->conn.id; /* read by the far end with the first parcel */
     l->conn.connected_wall_ns = f->conn.connected_wall_ns;
     l->conn.is_proxied = f->conn.is_proxied;
+    atomic_store(&l->unread_sum, f->unread_sum);
     return l;
 }
 
@@ -203,6 +204,13 @@ uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame
     uint64_t opens = ++link_to(f, at)->opens;
     link_forward(f, at, frame);
     return opens;
+}
+
+void links_note_reading(struct front *f)
+{
+    for (int i = 0; f->links && i < f->conn.shard->broker->shards; i++)
+        if (f->links[i])
+            atomic_store_explicit(&f->links[i]->unread_sum, f->unread_sum, memory_order_relaxed);
 }
 
 static void on_drained(struct letter *letter, struct shard *at)
@@ -390,6 +398,11 @@ void link_commit(struct link *l, size_t n)
 size_t link_output_bytes(const struct link *l)
 {
     return atomic_load(&l->output_bytes);
+}
+
+int64_t link_unread_sum(const struct link *l)
+{
+    return atomic_load_explicit(&l->unread_sum, memory_order_relaxed);
 }
 
 /* Over <most>, or with anything while the memory for output is used up; as a stream's own. */

@@ -70,6 +70,7 @@ struct link {
     _Atomic size_t output_bytes; /* written at the far end, not yet taken by the socket */
     _Atomic bool near_waits;     /* for frame_bytes to go down */
     _Atomic bool far_waits;      /* for output_bytes to go down */
+    _Atomic int64_t unread_sum;  /* the front's */
 };
 
 /* ---- near end ---- */
@@ -80,6 +81,8 @@ void link_forward(struct front *f, struct shard *at, const struct frame *frame);
 uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame);
 /* Some link of it makes its socket rest, since the other worker does not keep up. */
 bool links_make_rest(const struct front *f);
+/* The front's socket is read again, or not any more. */
+void links_note_reading(struct front *f);
 /* The front's socket has taken what it was given. */
 void links_drained(struct front *f);
 /* The front goes: what it had elsewhere goes, too. */
@@ -89,6 +92,7 @@ void links_close(struct front *f);
 uint8_t *link_reserve(struct link *l, size_t n);
 void link_commit(struct link *l, size_t n);
 size_t link_output_bytes(const struct link *l);
+int64_t link_unread_sum(const struct link *l); /* as front.h's */
 bool link_is_congested(struct link *l);
 /* Some producer there wants the socket unread, or none does any more. */
 void link_set_pausing(struct link *l, bool pausing);

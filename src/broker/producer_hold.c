@@ -32,6 +32,13 @@ static void arm(struct producer_hold *h)
         timer_arm(w, &h->timer, deadline_ns);
 }
 
+/* Before anything that depends on the time. */
+static struct hold *at_time(struct producer_hold *h, int64_t now_ns)
+{
+    hold_unread(&h->hold, conn_unread_ns(h->producer->conn, now_ns));
+    return &h->hold;
+}
+
 static struct producer_hold *hold_of(struct producer *p)
 {
     if (p->held)
@@ -138,7 +145,7 @@ void producer_hold_begin(struct producer *p, int64_t now_ns)
     struct producer_hold *h = hold_of(p);
     struct parking_amount owed = {p->parking.messages, producer_parked_bytes(p)};
     unreserve(h);
-    hold_begin(&h->hold, owed, now_ns);
+    hold_begin(at_time(h, now_ns), owed, now_ns);
     h->times++;
     topic_line_throttling(&p->topic->publish)->holds++;
     conn_send_close_producer(p->conn, p->id, true);
@@ -157,7 +164,7 @@ void producer_hold_release(struct producer *p, int64_t now_ns)
     struct producer_hold *h = p->held;
     if (!h || h->hold.state != HOLD_REGISTERED)
         return; /* it has ended meanwhile */
-    hold_release(&h->hold, now_ns);
+    hold_release(at_time(h, now_ns), now_ns);
     reserve(h);
     say_ready(h);
     arm(h);
@@ -170,7 +177,7 @@ void producer_hold_registered(struct producer *p, uint64_t request_id, uint64_t 
     p->epoch = epoch;
     h->request_id = request_id;
     h->answer_owed = true;
-    if (hold_registered(&h->hold, now_ns))
+    if (hold_registered(at_time(h, now_ns), now_ns))
         cmd_producer_answer(p, request_id, false);
     tell(h);
     arm(h);
@@ -202,7 +209,7 @@ bool producer_hold_takes(struct producer *p, const struct publish *m, int64_t no
         return true;
     struct hold_position at = {m->sequence_id, m->chunk_id};
     enum hold_verdict v =
-        hold_frame(&h->hold, at, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
+        hold_frame(at_time(h, now_ns), at, m->messages, m->len - PUBLISH_SIZE_FIELD, now_ns);
     if (v == HOLD_DISOBEYED)
         send_away_for_good(p);
     arm(h);
@@ -217,7 +224,7 @@ static void on_timer(struct timer *t, int64_t now_ns)
     struct producer_hold *h =
         (struct producer_hold *)((char *)t - offsetof(struct producer_hold, timer));
     struct producer *p = h->producer;
-    switch (hold_due(&h->hold, now_ns)) {
+    switch (hold_due(at_time(h, now_ns), now_ns)) {
     case HOLD_NOTHING:
         break;
     case HOLD_TRY:

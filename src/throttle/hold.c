@@ -25,6 +25,17 @@ static int compare(struct hold_position a, struct hold_position b)
     return (a.chunk > b.chunk) - (a.chunk < b.chunk);
 }
 
+void hold_unread(struct hold *h, int64_t unread_ns)
+{
+    int64_t more_ns = unread_ns - h->unread_ns;
+    h->unread_ns = unread_ns;
+    h->asked_ns += more_ns;
+    h->told_ns += more_ns;
+    h->last_frame_ns += more_ns;
+    if (h->stale_ns != 0)
+        h->stale_ns += more_ns;
+}
+
 /* ---- the hold ---- */
 
 bool hold_may_begin(const struct hold *h)
@@ -43,7 +54,7 @@ void hold_begin(struct hold *h, struct parking_amount owed, int64_t now_ns)
         h->resent_bytes = 0;
     }
     h->state = HOLD_CLOSED;
-    h->closed_ns = now_ns;
+    h->closed_ns = h->asked_ns = now_ns;
 }
 
 bool hold_registered(struct hold *h, int64_t now_ns)
@@ -75,7 +86,7 @@ void hold_release(struct hold *h, int64_t now_ns)
     h->stale_ns = 0;
     h->resumed = h->came = false;
     h->keeps = true;
-    h->checks = h->discarded && !h->is_second && now_ns - h->closed_ns < HOLD_STALE_NS;
+    h->checks = h->discarded && !h->is_second && now_ns - h->asked_ns < HOLD_STALE_NS;
     h->window = hold_outstanding(h);
 }
 
@@ -124,7 +135,7 @@ static enum hold_verdict disobeyed(struct hold *h, int64_t now_ns)
 {
     h->disobeyed = true;
     h->state = HOLD_CLOSED;
-    h->closed_ns = now_ns;
+    h->closed_ns = h->asked_ns = now_ns;
     return HOLD_DISOBEYED;
 }
 
@@ -133,7 +144,7 @@ static bool is_stale(const struct hold *h, struct hold_position at, int64_t now_
 {
     if (!h->checks || compare(at, h->highest) <= 0)
         return false;
-    return h->stale_ns != 0 || now_ns - h->closed_ns < HOLD_STALE_NS;
+    return h->stale_ns != 0 || now_ns - h->asked_ns < HOLD_STALE_NS;
 }
 
 static enum hold_verdict take(struct hold *h, struct hold_position at)
@@ -202,7 +213,7 @@ int64_t hold_deadline_ns(const struct hold *h)
     case HOLD_FLOWING:
         break;
     case HOLD_CLOSED:
-        return h->closed_ns + HOLD_ABSENT_NS;
+        return h->asked_ns + HOLD_ABSENT_NS;
     case HOLD_REGISTERED:
         return h->tried ? MONO_NEVER : h->closed_ns + h->spacing_ns;
     case HOLD_RELEASED:

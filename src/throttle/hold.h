@@ -9,7 +9,7 @@
  *   FLOWING     taken         goes       hold_begin                 -> CLOSED     CLOSE_PRODUCER
  *   CLOSED      discarded     is kept    its PRODUCER comes         -> REGISTERED not ready, then
  *                                                                                 what is kept
- *                                        30 s are over              -> (FORGET)
+ *                                        30 s without               -> (FORGET)
  *   REGISTERED  discarded     goes       nothing is owed, a second
  *                                        since CLOSED is over       -> RELEASED   ready
  *                                        a SEND after 2 s           -> CLOSED     CLOSE_PRODUCER
@@ -22,6 +22,9 @@
  *
  * Nothing is owed when every frame that was taken is stored and its receipt has been sent. Taking a
  * frame in CLOSED or REGISTERED, or a receipt in CLOSED, would break the order, or the connection.
+ *
+ * What is waited for from the client is waited for only while its socket is read: what lies unread
+ * behind another producer's pause has been said all the same (hold_unread).
  * Owner: the topic's worker. */
 #ifndef THROTTLE_HOLD_H
 #define THROTTLE_HOLD_H
@@ -67,9 +70,12 @@ struct hold { /* fields private to hold.c but for state and disobeyed */
     bool knows_window; /* at the first hold its client may be stopped while it fills the window */
     struct hold_position first, highest; /* discarded; the lowest and the highest */
     int64_t spacing_ns;
-    int64_t closed_ns, told_ns, released_ns; /* CLOSE_PRODUCER, ready = false, ready = true */
-    int64_t last_frame_ns, stale_ns;         /* since the release; stale_ns 0: none came */
+    int64_t closed_ns, released_ns; /* CLOSE_PRODUCER, ready = true */
     int64_t came_ns;
+    /* Later by what the socket was not read since: */
+    int64_t asked_ns, told_ns;       /* CLOSE_PRODUCER, ready = false */
+    int64_t last_frame_ns, stale_ns; /* since the release; stale_ns 0: none came */
+    int64_t unread_ns;
     struct parking_amount seen, window; /* of this hold; the most of any */
     uint64_t resent_bytes;              /* discarded by the last hold */
 };
@@ -81,6 +87,10 @@ static inline bool hold_is_held(const struct hold *h)
 {
     return h->state == HOLD_CLOSED || h->state == HOLD_REGISTERED;
 }
+
+/* Its client's socket has been unread for so long, in all: said before anything else that depends
+ * on the time. */
+void hold_unread(struct hold *h, int64_t unread_ns);
 
 /* May this producer be stopped now? A hold that follows another begins only after that one's end,
  * which comes HOLD_SPACING_NS after its beginning at the earliest. */

@@ -233,10 +233,59 @@ static void test_a_full_box_delays_letters_and_loses_none(void **state)
     free(n);
 }
 
+/* ---- how long the socket was not read, as each end sees it ---- */
+
+struct unread {
+    int64_t end_ns; /* the time of the look */
+    int64_t near_ns, far_ns;
+    enum { LOOK, PAUSE, RESUME } act;
+};
+
+static void pause_and_look(struct world *w, void *arg)
+{
+    struct unread *u = arg;
+    struct front *f = front_of(w->broker.shard[0].conns);
+    if (u->act == PAUSE)
+        front_pause(f, REASON_OUTBOUND_BUFFER);
+    else if (u->act == RESUME)
+        front_resume(f, REASON_OUTBOUND_BUFFER);
+    u->end_ns = shard_now_ns(f->conn.shard);
+    u->near_ns = conn_unread_ns(&f->conn, u->end_ns);
+    u->far_ns = conn_unread_ns(&f->links[1]->conn, u->end_ns);
+}
+
+static struct unread look_unread(struct world *w, int act)
+{
+    struct unread u = {.act = act};
+    on_worker(w, pause_and_look, &u);
+    return u;
+}
+
+static void test_both_ends_know_how_long_the_socket_was_not_read(void **state)
+{
+    struct world *w = *state;
+    struct pair p = open_pair(w);
+    struct unread before = look_unread(w, PAUSE);
+    usleep(20000);
+    struct unread during = look_unread(w, LOOK);
+    assert_int_equal(during.near_ns - before.near_ns, during.end_ns - before.end_ns);
+    assert_int_equal(during.far_ns, during.near_ns);
+    struct unread after = look_unread(w, RESUME);
+    assert_int_equal(after.near_ns - before.near_ns, after.end_ns - before.end_ns);
+    usleep(20000);
+    struct unread later = look_unread(w, LOOK);
+    assert_true(later.end_ns > after.end_ns);
+    assert_int_equal(later.near_ns, after.near_ns);
+    assert_int_equal(later.far_ns, after.near_ns);
+    client_sync(&p.here);
+    close_pair(&p);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup_two, teardown)
     const struct CMUnitTest tests[] = {
+        CASE(test_both_ends_know_how_long_the_socket_was_not_read),
         CASE(test_a_topic_lives_where_it_was_first_used),
         CASE(test_a_worker_that_stands_still_holds_up_its_own_topics_only),
         CASE(test_frames_for_a_worker_that_stands_still_are_bounded),

@@ -350,6 +350,64 @@ static void test_a_client_that_does_not_come_back_is_forgotten(void **state)
     assert_int_equal(hold_deadline_ns(&h), MONO_NEVER);
 }
 
+/* ---- a socket that is not read ---- */
+
+enum { UNREAD_S = 100 };
+
+static void test_a_client_is_not_forgotten_while_its_socket_is_unread(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_unread(&h, 7 * MONO_S); /* before it began: nothing to it */
+    hold_begin(&h, owed, T);
+    assert_int_equal(hold_deadline_ns(&h), T + HOLD_ABSENT_NS);
+    hold_unread(&h, (7 + UNREAD_S) * MONO_S);
+    assert_int_equal(hold_due(&h, T + HOLD_ABSENT_NS), HOLD_NOTHING);
+    assert_int_equal(hold_due(&h, T + UNREAD_S * MONO_S + HOLD_ABSENT_NS - 1), HOLD_NOTHING);
+    assert_int_equal(hold_due(&h, T + UNREAD_S * MONO_S + HOLD_ABSENT_NS), HOLD_FORGET);
+}
+
+static void test_what_lay_unread_is_no_sending_on(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    hold_begin(&h, owed, T);
+    assert_true(hold_registered(&h, T));
+    hold_unread(&h, UNREAD_S * MONO_S);
+    int64_t read_ns = T + UNREAD_S * MONO_S;
+    assert_int_equal(frame(&h, 1, read_ns + HOLD_DISOBEY_NS - 1), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 2, read_ns + HOLD_DISOBEY_NS), HOLD_DISOBEYED);
+}
+
+/* PRODUCER, and behind it what was put on the wire before it, come when the socket is read again.
+ */
+static void test_late_frames_that_lay_unread_are_no_resume(void **state)
+{
+    (void)state;
+    struct hold h = fresh();
+    int64_t read_ns = T + UNREAD_S * MONO_S;
+    hold_begin(&h, owed, T);
+    assert_int_equal(frame(&h, 10, T), HOLD_DISCARD);
+    hold_unread(&h, UNREAD_S * MONO_S);
+    hold_registered(&h, read_ns);
+    assert_true(hold_may_release(&h, false, read_ns)); /* the second between holds is over */
+    hold_release(&h, read_ns);
+    assert_int_equal(frame(&h, 11, read_ns), HOLD_DISCARD);
+    assert_int_equal(frame(&h, 10, read_ns), HOLD_TAKE);
+    assert_int_equal(frame(&h, 11, read_ns), HOLD_TAKE);
+}
+
+static void test_no_silence_is_heard_while_the_socket_is_unread(void **state)
+{
+    (void)state;
+    struct hold h = released(10, 20, MONO_S);
+    assert_int_equal(frame(&h, 10, T + MONO_S), HOLD_TAKE);
+    hold_unread(&h, 5 * MONO_S);
+    assert_int_equal(hold_due(&h, T + 6 * MONO_S), HOLD_NOTHING); /* the rest may lie there */
+    hold_unread(&h, UNREAD_S * MONO_S);
+    assert_int_equal(hold_due(&h, T + MONO_S + HOLD_RESEND_NS), HOLD_TELL); /* not for ever */
+}
+
 static void test_what_ends_is_held_no_more(void **state)
 {
     (void)state;
@@ -409,6 +467,10 @@ int main(void)
         cmocka_unit_test(test_it_falls_to_the_least_when_messages_have_expired),
         cmocka_unit_test(test_late_frames_are_not_taken_for_expired_ones),
         cmocka_unit_test(test_a_client_that_does_not_come_back_is_forgotten),
+        cmocka_unit_test(test_a_client_is_not_forgotten_while_its_socket_is_unread),
+        cmocka_unit_test(test_what_lay_unread_is_no_sending_on),
+        cmocka_unit_test(test_late_frames_that_lay_unread_are_no_resume),
+        cmocka_unit_test(test_no_silence_is_heard_while_the_socket_is_unread),
         cmocka_unit_test(test_what_ends_is_held_no_more),
         cmocka_unit_test(test_receipts_go_out_when_the_broker_stops),
         cmocka_unit_test(test_what_lasts_milliseconds_is_not_worth_a_hold),
