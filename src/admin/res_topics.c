@@ -104,16 +104,16 @@ static void on_saved(void *ctx, struct place *p, enum tg_err e)
     reply_err(ctx, e);
 }
 
-/* Takes <properties>. */
-static void save_properties(struct call *c, struct properties_owner *o, json_t *properties)
+/* <set> (or NULL) are set, the one named <remove> (or NULL) goes; <all> is what that makes. Another
+ * change may be on its way: a partitioned topic's are changed in turn, a topic's at once. */
+static void save_properties(struct call *c, struct properties_owner *o, json_t *set,
+                            const char *remove, json_t *all)
 {
-    if (o->partitioned != NULL) {
-        registry_set_partitioned_properties(res_registry(c), o->partitioned, properties,
-                                            on_saved_partitioned, c);
-        json_decref(properties);
-        return;
-    }
-    place_set_properties(o->place, properties, on_saved, c);
+    if (o->partitioned != NULL)
+        registry_change_partitioned_properties(res_registry(c), o->partitioned, set, remove,
+                                               on_saved_partitioned, c);
+    else
+        place_set_properties(o->place, json_incref(all), on_saved, c);
 }
 
 void topics_properties_set(struct call *c)
@@ -126,7 +126,7 @@ void topics_properties_set(struct call *c)
     if (json_is_object(body))
         json_object_update(all, body);
     if (json_is_object(body) ? check_properties(c, all) : check_properties(c, body))
-        save_properties(c, &o, json_incref(all));
+        save_properties(c, &o, body, NULL, all);
     json_decref(all);
     json_decref(body);
 }
@@ -140,7 +140,8 @@ void topics_properties_delete(struct call *c)
     json_t *all = properties_of(&o);
     if (key != NULL)
         json_object_del(all, key);
-    save_properties(c, &o, all);
+    save_properties(c, &o, NULL, key, all);
+    json_decref(all);
 }
 
 /* ---- create ---- */

@@ -5,7 +5,7 @@
  * Owner: worker 0 (the control worker); no other may look into it. Metadata keys, values are JSON:
  *   cluster/<c>  resourcegroup/<g>  tenant/<t>  namespace/<t>/<ns>  partitioned/<t>/<ns>/<local>
  *   dynamic/<setting>                 (registry_dynamic.c)
- *   block/<id>                        (registry_blocks.c)
+ *   block/<id>  block/last            (registry_blocks.c)
  *   topic/<t>/<ns>/<local>            (place_row.c)
  *   cursor/<t>/<ns>/<local>\n<sub>    (cursor_store.c) */
 #ifndef BROKER_REGISTRY_H
@@ -152,9 +152,9 @@ void registry_set_partitioned_publish_quota(struct registry *r, struct partition
                                             void *ctx);
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
                                    const struct rate_policy *policy, registry_done done, void *ctx);
-/* Borrows <properties>; NULL: none. */
-void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
-                                         json_t *properties, registry_done done, void *ctx);
+/* Sets those in <set> and takes out the one named <remove>; each may be NULL. Borrows both. */
+void registry_change_partitioned_properties(struct registry *r, struct partitioned *p, json_t *set,
+                                            const char *remove, registry_done done, void *ctx);
 
 /* ---- settings that change while the broker runs: those that settings_is_dynamic ---- */
 

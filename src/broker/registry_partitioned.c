@@ -76,6 +76,30 @@ void partition_name(struct topic_name *out, const char *full_name, int i)
     free(name);
 }
 
+static struct place *partition_of(struct registry *r, const struct partitioned *p, int i)
+{
+    struct topic_name n;
+    partition_name(&n, p->name, i);
+    struct place *place = place_find(r, n.full);
+    topic_name_fini(&n);
+    return place;
+}
+
+/* What applies to its partitions is put in force; then the change ends. */
+static bool apply_to_some(struct change *c)
+{
+    const struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    for (int n = 0; n < SEEN_PER_TURN && c->next_one < p->partitions; n++) {
+        struct place *place = partition_of(c->registry, p, c->next_one++);
+        if (place != NULL)
+            place_apply_policies(place);
+    }
+    if (c->next_one < p->partitions)
+        return true;
+    change_end(c, c->first_error);
+    return false;
+}
+
 /* ---- making partitions ---- */
 
 static void one_ended(struct change *c, enum tg_err e)
@@ -221,15 +245,26 @@ void registry_grow_partitioned(struct registry *r, const struct topic_name *n, i
 
 /* ---- delete ---- */
 
+/* It is there again, and so is what applies to its partitions: those that were left were of no
+ * partitioned topic meanwhile, and may have been given what applies to such. */
+static void partitioned_comes_back(struct change *c, struct partitioned *p, enum tg_err e)
+{
+    HASH_ADD_KEYPTR(hh, c->registry->partitioned, p->name, strlen(p->name), p);
+    c->first_error = e;
+    c->next_one = 0;
+    change_in_steps(c, apply_to_some);
+}
+
 static void partitioned_deleted(struct change *c, enum tg_err e)
 {
     struct partitioned *p = c->leaving_partitioned;
     c->leaving_partitioned = NULL;
-    if (e == TG_OK)
+    if (e == TG_OK) {
         partitioned_free(p);
-    else
-        HASH_ADD_KEYPTR(hh, c->registry->partitioned, p->name, strlen(p->name), p);
-    change_end(c, e);
+        change_end(c, e);
+    } else {
+        partitioned_comes_back(c, p, e);
+    }
 }
 
 static void partitions_gone(struct change *c)
@@ -255,15 +290,6 @@ static void on_partition_deleted(void *ctx, struct place *p, enum tg_err e)
 {
     (void)p;
     partition_gone(ctx, e);
-}
-
-static struct place *partition_of(struct registry *r, const struct partitioned *p, int i)
-{
-    struct topic_name n;
-    partition_name(&n, p->name, i);
-    struct place *place = place_find(r, n.full);
-    topic_name_fini(&n);
-    return place;
 }
 
 static bool delete_some(struct change *c)
@@ -372,20 +398,6 @@ void registry_delete_partitioned(struct registry *r, const struct topic_name *n,
 
 /* ---- policy and properties ---- */
 
-static bool apply_to_some(struct change *c)
-{
-    const struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
-    for (int n = 0; n < SEEN_PER_TURN && c->next_one < p->partitions; n++) {
-        struct place *place = partition_of(c->registry, p, c->next_one++);
-        if (place != NULL)
-            place_apply_policies(place);
-    }
-    if (c->next_one < p->partitions)
-        return true;
-    change_end(c, TG_OK);
-    return false;
-}
-
 static struct rate_policy *rate_of(struct partitioned *p, enum rate_kind k)
 {
     return k == RATE_OF_TOPIC ? &p->publish_rate : &p->producer_rate;
@@ -472,6 +484,8 @@ static void partitioned_properties_stored(struct change *c, enum tg_err e)
     change_end(c, e);
 }
 
+/* What is there when its turn comes is changed: two who change different ones both have their way.
+ */
 static void partitioned_begin_set_properties(struct change *c)
 {
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
@@ -479,13 +493,22 @@ static void partitioned_begin_set_properties(struct change *c)
         change_end(c, TG_ENOENT);
         return;
     }
+    json_t *all = p->properties != NULL ? json_deep_copy(p->properties) : json_object();
+    if (c->doc != NULL)
+        json_object_update(all, c->doc);
+    if (c->name != NULL)
+        json_object_del(all, c->name);
+    json_decref(c->doc);
+    c->doc = all;
     struct partitioned next = *p;
-    next.properties = c->doc;
+    next.properties = all;
     put_row(c, &next, MS_ANY, partitioned_properties_stored);
 }
 
-void registry_set_partitioned_properties(struct registry *r, struct partitioned *p,
-                                         json_t *properties, registry_done done, void *ctx)
+void registry_change_partitioned_properties(struct registry *r, struct partitioned *p, json_t *set,
+                                            const char *remove, registry_done done, void *ctx)
 {
-    change_submit(change_of(r, p->name, partitioned_begin_set_properties, properties, done, ctx));
+    struct change *c = change_of(r, p->name, partitioned_begin_set_properties, set, done, ctx);
+    c->name = remove != NULL ? xstrdup(remove) : NULL;
+    change_submit(c);
 }
