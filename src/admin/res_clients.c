@@ -1,6 +1,6 @@
 /* res_clients.c - GET /admin/v2/clients: every connection, and what it does. A connection's socket
  * is on one worker and its producers and consumers may be on others: each worker says what it has
- * of it, and the parts of one connection are put together by its id. */
+ * of it, some a turn, and the parts of one connection are put together by its id. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +12,9 @@
 #include "broker/producer.h"
 
 enum {
-    CLIENTS_PER_TURN = 20, /* some 5 us each, and 2 us a producer or consumer */
-    LISTED_MAX = 1000,     /* of a connection's producers or consumers on one worker */
+    SHOWN_PER_TURN = 30, /* some 3 us for a connection, a producer or a consumer */
+    LISTED_MAX = 1000,   /* of a connection's producers or consumers on one worker */
+    KEY_MAX = 24,
 };
 
 static json_t *wire_id(uint64_t id)
@@ -22,10 +23,6 @@ static json_t *wire_id(uint64_t id)
 }
 
 /* ---- on the connection's workers ---- */
-
-struct rates {
-    double msgs_in, bytes_in, msgs_out, bytes_out;
-};
 
 static json_t *producer_json(const struct producer *p, double msgs, double bytes)
 {
@@ -53,41 +50,52 @@ static json_t *consumer_json(const struct consumer *k, double msgs, double bytes
     return j;
 }
 
-static void add_producer(json_t *list, const struct producer *p, struct rates *sum, int64_t now_ns)
+/* What a worker has of a connection: the key that its parts are put together by. */
+static void key_of(char key[KEY_MAX], const struct conn *c)
 {
+    snprintf(key, KEY_MAX, "%020llu", (unsigned long long)c->id);
+}
+
+static json_t *shown_of(const struct walk_part *part, const struct conn *c)
+{
+    char key[KEY_MAX];
+    key_of(key, c);
+    return json_object_get(part->data, key);
+}
+
+static void count(json_t *j, const char *name, json_int_t more)
+{
+    json_t *n = json_object_get(j, name);
+    json_integer_set(n, json_integer_value(n) + more);
+}
+
+static void sum(json_t *j, const char *name, double more)
+{
+    json_t *n = json_object_get(j, name);
+    json_real_set(n, json_real_value(n) + more);
+}
+
+static void show_producer(struct walk_part *part, struct producer *p)
+{
+    json_t *j = shown_of(part, p->conn), *list = json_object_get(j, "producerList");
+    int64_t now_ns = shard_now_ns(part->shard);
     double msgs = tg_meter_rate(&p->msgs, now_ns), bytes = tg_meter_rate(&p->bytes, now_ns);
-    sum->msgs_in += msgs;
-    sum->bytes_in += bytes;
+    count(j, "throttledProducers", p->gate.step != GATE_OPEN);
+    sum(j, "msgRateIn", msgs);
+    sum(j, "msgThroughputIn", bytes);
     if (json_array_size(list) < LISTED_MAX)
         json_array_append_new(list, producer_json(p, msgs, bytes));
 }
 
-static void add_consumer(json_t *list, const struct consumer *k, struct rates *sum, int64_t now_ns)
+static void show_consumer(struct walk_part *part, struct consumer *k)
 {
+    json_t *j = shown_of(part, k->conn), *list = json_object_get(j, "consumerList");
+    int64_t now_ns = shard_now_ns(part->shard);
     double msgs = tg_meter_rate(&k->msgs_out, now_ns), bytes = tg_meter_rate(&k->bytes_out, now_ns);
-    sum->msgs_out += msgs;
-    sum->bytes_out += bytes;
+    sum(j, "msgRateOut", msgs);
+    sum(j, "msgThroughputOut", bytes);
     if (json_array_size(list) < LISTED_MAX)
         json_array_append_new(list, consumer_json(k, msgs, bytes));
-}
-
-static void put_what_it_has(json_t *j, struct conn *c, int64_t now_ns)
-{
-    struct rates sum = {0};
-    json_t *producers = json_array(), *consumers = json_array();
-    json_int_t throttled = 0;
-    for (struct producer *p = c->producers; p != NULL; p = p->hh.next) {
-        add_producer(producers, p, &sum, now_ns);
-        throttled += p->gate.step != GATE_OPEN;
-    }
-    for (struct consumer *k = c->consumers; k != NULL; k = k->hh.next)
-        add_consumer(consumers, k, &sum, now_ns);
-    json_object_update_new(j, json_pack("{s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:o,s:o}", "producers",
-                                        (int)c->producer_count, "consumers", (int)c->consumer_count,
-                                        "throttledProducers", throttled, "msgRateIn", sum.msgs_in,
-                                        "msgThroughputIn", sum.bytes_in, "msgRateOut", sum.msgs_out,
-                                        "msgThroughputOut", sum.bytes_out, "producerList",
-                                        producers, "consumerList", consumers));
 }
 
 /* Why its socket is not read, but for its producers' sake: each says so itself. */
@@ -113,16 +121,19 @@ static void put_socket(json_t *j, const struct conn *c)
                                      "paused", (int)pause_set_is_paused(&f->pause)));
 }
 
-static void show(struct walk_part *part, struct conn *c)
+/* Its producers and consumers follow. */
+static void show_conn(struct walk_part *part, struct conn *c)
 {
-    json_t *j = json_object();
+    json_t *j = json_pack(
+        "{s:i,s:i,s:i,s:f,s:f,s:f,s:f,s:[],s:[]}", "producers", (int)c->producer_count, "consumers",
+        (int)c->consumer_count, "throttledProducers", 0, "msgRateIn", 0.0, "msgThroughputIn", 0.0,
+        "msgRateOut", 0.0, "msgThroughputOut", 0.0, "producerList", "consumerList");
+    char key[KEY_MAX];
     if (part->data == NULL)
         part->data = json_object();
     if (c->front != NULL)
         put_socket(j, c);
-    put_what_it_has(j, c, shard_now_ns(c->shard));
-    char key[24];
-    snprintf(key, sizeof key, "%020llu", (unsigned long long)c->id);
+    key_of(key, c);
     json_object_set_new(part->data, key, j);
 }
 
@@ -201,8 +212,10 @@ void clients_list(struct call *c)
     static const struct survey_kind kind = {
         .id = SURVEY_CLIENTS,
         .content_type = "application/json",
-        .per_turn = CLIENTS_PER_TURN,
-        .show_conn = show,
+        .per_turn = SHOWN_PER_TURN,
+        .show_conn = show_conn,
+        .show_producer = show_producer,
+        .show_consumer = show_consumer,
         .drop = survey_drop_json,
         .gather = survey_gather_json,
         .write = write_clients,

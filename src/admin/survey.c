@@ -150,6 +150,8 @@ static void begin(struct survey *s, struct admin *a, const struct survey_kind *k
     struct walk_ops ops = {.per_turn = kind->per_turn,
                            .show = kind->show,
                            .show_conn = kind->show_conn,
+                           .show_producer = kind->show_producer,
+                           .show_consumer = kind->show_consumer,
                            .done = on_shown};
     walk_begin(a->broker, &ops, s);
 }

@@ -20,10 +20,12 @@ enum survey_id { SURVEY_METRICS, SURVEY_TOPIC_STATS, SURVEY_CLIENTS, SURVEY_LIMI
 struct survey_kind {
     enum survey_id id;
     const char *content_type;
-    uint32_t per_turn; /* topics or connections */
-    /* On the topic's, the connection's worker: adds it to part->data. NULL: none of these. */
+    uint32_t per_turn; /* of whatever is shown */
+    /* As walk_ops': adds it to part->data. NULL: none of these. */
     void (*show)(struct walk_part *part, struct topic *t);
     void (*show_conn)(struct walk_part *part, struct conn *c);
+    void (*show_producer)(struct walk_part *part, struct producer *p);
+    void (*show_consumer)(struct walk_part *part, struct consumer *k);
     void (*drop)(void *part_data); /* the walk was lost; not called with NULL */
     /* On the control worker: takes what the parts have, and what else is wanted from there. */
     void *(*gather)(struct broker *b, struct walk *w);

@@ -1,5 +1,6 @@
-/* block.c - see block.h. A set is made anew for each change and shared by all workers: looking
- * somebody up takes no lock, one hash per kind, and nothing at all while there are no blocks. */
+/* block.c - see block.h. Each worker has a set of its own: looking somebody up takes no lock, one
+ * hash per kind and per length of a range's prefix that is in use, and nothing at all while there
+ * are no blocks. */
 #include "broker/block.h"
 
 #include <arpa/inet.h>
@@ -11,7 +12,7 @@
 #include "base/mono.h"
 #include "base/wall_time.h"
 
-enum { ADDRESS_BITS = 128, MAPPED_BITS = 96 };
+enum { MAPPED_BITS = 96 };
 
 const char *block_kind_name(enum block_kind k)
 {
@@ -34,29 +35,55 @@ static bool parse_ip(const char *text, uint8_t out[16], bool *is_v4)
     return true;
 }
 
+/* Of <from>: the bits beyond the prefix are 0. */
+static struct block_range range_of(const uint8_t from[16], unsigned prefix)
+{
+    struct block_range r = {.prefix = (uint8_t)prefix};
+    memcpy(r.address, from, prefix / 8);
+    if (prefix % 8 != 0)
+        r.address[prefix / 8] = (uint8_t)(from[prefix / 8] & (0xff << (8 - prefix % 8)));
+    return r;
+}
+
 /* "10.0.0.0/8" */
-static bool parse_range(struct block *b)
+static bool parse_range(struct block_range *out, bool *is_v4, const char *name)
 {
     char text[INET6_ADDRSTRLEN + 1];
-    const char *slash = strchr(b->name, '/');
-    size_t len = slash != NULL ? (size_t)(slash - b->name) : strlen(b->name);
-    bool is_v4;
+    uint8_t address[16];
+    const char *slash = strchr(name, '/');
+    size_t len = slash != NULL ? (size_t)(slash - name) : strlen(name);
     if (len >= sizeof text)
         return false;
-    memcpy(text, b->name, len);
+    memcpy(text, name, len);
     text[len] = '\0';
-    if (!parse_ip(text, b->address, &is_v4))
+    if (!parse_ip(text, address, is_v4))
         return false;
-    b->prefix = ADDRESS_BITS;
-    if (slash == NULL)
-        return true;
-    char *end;
-    unsigned most = is_v4 ? 32 : ADDRESS_BITS;
-    unsigned long bits = strtoul(slash + 1, &end, 10);
-    if (slash[1] < '0' || slash[1] > '9' || *end != '\0' || bits > most)
-        return false;
-    b->prefix = (unsigned)bits + (is_v4 ? MAPPED_BITS : 0);
+    unsigned most = *is_v4 ? 32 : BLOCK_ADDRESS_BITS;
+    unsigned long bits = most;
+    if (slash != NULL) {
+        char *end;
+        bits = strtoul(slash + 1, &end, 10);
+        if (slash[1] < '0' || slash[1] > '9' || *end != '\0' || bits > most)
+            return false;
+    }
+    *out = range_of(address, (unsigned)bits + (*is_v4 ? MAPPED_BITS : 0));
     return true;
+}
+
+static char *range_name(const char *text)
+{
+    struct block_range r;
+    bool is_v4;
+    char address[INET6_ADDRSTRLEN];
+    if (!parse_range(&r, &is_v4, text))
+        return NULL;
+    if (r.prefix == BLOCK_ADDRESS_BITS) /* 10.1.2.3 over IPv6 is the same */
+        is_v4 = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)r.address);
+    inet_ntop(is_v4 ? AF_INET : AF_INET6, r.address + (is_v4 ? MAPPED_BITS / 8 : 0), address,
+              sizeof address);
+    if (r.prefix == BLOCK_ADDRESS_BITS)
+        return xstrdup(address);
+    return xasprintf("%s/%d", address, r.prefix - (is_v4 ? MAPPED_BITS : 0));
 }
 
 /* Of "127.0.0.1:40112" or "[::1]:40112". */
@@ -74,14 +101,6 @@ static bool parse_peer(const char *peer, uint8_t out[16])
     memcpy(text, peer, (size_t)(end - peer));
     text[end - peer] = '\0';
     return parse_ip(text, out, &is_v4);
-}
-
-static bool in_range(const struct block *b, const uint8_t address[16])
-{
-    unsigned whole = b->prefix / 8, rest = b->prefix % 8;
-    if (memcmp(b->address, address, whole) != 0)
-        return false;
-    return rest == 0 || (b->address[whole] ^ address[whole]) >> (8 - rest) == 0;
 }
 
 /* ---- one block ---- */
@@ -106,34 +125,46 @@ struct block *block_copy(const struct block *b)
     return c;
 }
 
-/* Its name as it is looked up. False: none of that kind. */
-static bool settle_name(struct block *b, const char *name)
+static bool is_ns_name(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    if (slash == NULL || !name_is_valid(slash + 1))
+        return false;
+    char *tenant = xasprintf("%.*s", (int)(slash - name), name);
+    bool ok = name_is_valid(tenant);
+    free(tenant);
+    return ok;
+}
+
+static char *full_topic_name(const char *text)
 {
     struct topic_name n;
-    const char *why, *slash = strchr(name, '/');
-    b->name = xstrdup(name);
-    switch (b->kind) {
+    const char *why;
+    if (topic_name_parse(&n, text, &why) != TG_OK)
+        return NULL;
+    char *full = xstrdup(n.full);
+    topic_name_fini(&n);
+    return full;
+}
+
+char *block_name(enum block_kind k, const char *text)
+{
+    bool ok = false;
+    switch (k) {
     case BLOCK_TOPIC:
-        if (topic_name_parse(&n, name, &why) != TG_OK)
-            return false;
-        free(b->name);
-        b->name = xstrdup(n.full);
-        topic_name_fini(&n);
-        return true;
-    case BLOCK_NAMESPACE:
-        if (slash == NULL || !name_is_valid(slash + 1))
-            return false;
-        b->name[slash - name] = '\0';
-        bool ok = name_is_valid(b->name);
-        b->name[slash - name] = '/';
-        return ok;
-    case BLOCK_TENANT:
-        return name_is_valid(name);
+        return full_topic_name(text);
     case BLOCK_ADDRESS:
-        return parse_range(b);
+        return range_name(text);
+    case BLOCK_NAMESPACE:
+        ok = is_ns_name(text);
+        break;
+    case BLOCK_TENANT:
+        ok = name_is_valid(text);
+        break;
     default:
-        return *name != '\0' && name_is_valid_producer(name);
+        ok = *text != '\0' && name_is_valid_producer(text);
     }
+    return ok ? xstrdup(text) : NULL;
 }
 
 static enum tg_err read_kind_and_name(struct block *b, const json_t *j, char **why)
@@ -148,8 +179,10 @@ static enum tg_err read_kind_and_name(struct block *b, const json_t *j, char **w
                          "\"name\" is a text");
         return TG_EINVAL;
     }
+    bool is_v4;
     b->kind = (enum block_kind)k;
-    if (settle_name(b, name))
+    b->name = block_name(b->kind, name);
+    if (b->name != NULL && (k != BLOCK_ADDRESS || parse_range(&b->range, &is_v4, b->name)))
         return TG_OK;
     *why = xasprintf("\"name\" is not the name of %s%s", k == BLOCK_ADDRESS ? "an " : "a ", kind);
     return TG_EINVAL;
@@ -286,63 +319,90 @@ enum tg_err block_from_row(struct block **out, const json_t *row)
 
 /* ---- sets ---- */
 
-/* Two of one kind and name are not both in a list: registry_blocks.c sees to it. */
-struct block_set *block_set_new(const struct block *list)
+struct block_set *block_set_new(void)
 {
-    struct block_set *s = xcalloc(1, sizeof *s);
-    s->refs = 1;
-    s->any = list != NULL;
-    for (; list != NULL; list = list->next) {
-        struct block *b = block_copy(list);
-        if (b->kind == BLOCK_ADDRESS)
-            DL_APPEND(s->addresses, b);
-        else
-            HASH_ADD_KEYPTR(hh, s->by_name[b->kind], b->name, strlen(b->name), b);
+    return xcalloc(1, sizeof(struct block_set));
+}
+
+static struct block *same(const struct block_set *s, const struct block *like)
+{
+    struct block *b;
+    if (like->kind == BLOCK_ADDRESS)
+        HASH_FIND(hh, s->map[BLOCK_ADDRESS], &like->range, sizeof like->range, b);
+    else
+        HASH_FIND_STR(s->map[like->kind], like->name, b);
+    return b;
+}
+
+static void drop(struct block_set *s, struct block *b)
+{
+    HASH_DEL(s->map[b->kind], b);
+    s->count--;
+    if (b->kind == BLOCK_ADDRESS)
+        s->with_prefix[b->range.prefix]--;
+    block_free(b);
+}
+
+void block_set_put(struct block_set *s, const struct block *from)
+{
+    block_set_remove(s, from);
+    struct block *b = block_copy(from);
+    s->count++;
+    if (b->kind == BLOCK_ADDRESS) {
+        s->with_prefix[b->range.prefix]++;
+        HASH_ADD(hh, s->map[BLOCK_ADDRESS], range, sizeof b->range, b);
+    } else {
+        HASH_ADD_KEYPTR(hh, s->map[b->kind], b->name, strlen(b->name), b);
     }
-    return s;
 }
 
-struct block_set *block_set_ref(struct block_set *s)
+void block_set_remove(struct block_set *s, const struct block *like)
 {
-    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
-    return s;
+    struct block *b = same(s, like);
+    if (b != NULL)
+        drop(s, b);
 }
 
-void block_set_unref(struct block_set *s)
+void block_set_free(struct block_set *s)
 {
-    if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
+    if (s == NULL)
         return;
     struct block *b, *next;
     for (int k = 0; k < BLOCK_KINDS; k++)
-        HASH_ITER(hh, s->by_name[k], b, next)
+        HASH_ITER(hh, s->map[k], b, next)
         {
-            HASH_DEL(s->by_name[k], b);
-            block_free(b);
+            drop(s, b);
         }
-    DL_FOREACH_SAFE(s->addresses, b, next)
-    {
-        block_free(b);
-    }
     free(s);
 }
 
 static const struct block *find(const struct block_set *s, enum block_kind k, const char *name)
 {
     struct block *b = NULL;
-    if (s->by_name[k] != NULL && name != NULL && *name != '\0')
-        HASH_FIND_STR(s->by_name[k], name, b);
+    if (s->map[k] != NULL && name != NULL && *name != '\0')
+        HASH_FIND_STR(s->map[k], name, b);
     return b;
 }
 
+/* The narrowest that it is in, or that disconnects. */
 static const struct block *find_address(const struct block_set *s, const char *peer)
 {
     uint8_t address[16];
     const struct block *found = NULL;
-    if (s->addresses == NULL || peer == NULL || !parse_peer(peer, address))
+    if (s->map[BLOCK_ADDRESS] == NULL || peer == NULL || !parse_peer(peer, address))
         return NULL;
-    for (const struct block *b = s->addresses; b != NULL; b = b->next)
-        if (in_range(b, address) && (found == NULL || b->disconnect))
+    for (int prefix = BLOCK_ADDRESS_BITS; prefix >= 0; prefix--) {
+        struct block_range r;
+        struct block *b;
+        if (s->with_prefix[prefix] == 0)
+            continue;
+        r = range_of(address, (unsigned)prefix);
+        HASH_FIND(hh, s->map[BLOCK_ADDRESS], &r, sizeof r, b);
+        if (b != NULL && b->disconnect)
+            return b;
+        if (found == NULL)
             found = b;
+    }
     return found;
 }
 
@@ -356,14 +416,14 @@ static const struct block *better(const struct block *a, const struct block *b)
 const struct block *block_set_match_client(const struct block_set *s, const char *address,
                                            const char *role)
 {
-    if (s == NULL || !s->any)
+    if (s == NULL || s->count == 0)
         return NULL;
     return better(find_address(s, address), find(s, BLOCK_ROLE, role));
 }
 
 const struct block *block_set_match(const struct block_set *s, const struct block_subject *who)
 {
-    if (s == NULL || !s->any)
+    if (s == NULL || s->count == 0)
         return NULL;
     const struct topic_name *t = who->topic;
     const struct block *b = find(s, BLOCK_PRODUCER, who->producer);

@@ -9,7 +9,6 @@
 #define BROKER_BLOCK_H
 
 #include <jansson.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/map.h"
@@ -31,21 +30,26 @@ const char *block_kind_name(enum block_kind k); /* "producer", "topic", ... */
 enum {
     BLOCKS_MAX = 10000,    /* every producer and consumer that comes is looked up in them */
     BLOCK_NOTE_MAX = 1024, /* bytes */
+    BLOCK_ADDRESS_BITS = 128,
+};
+
+struct block_range {     /* also the key of a map: has no padding */
+    uint8_t address[16]; /* IPv6, or IPv4 mapped into it; 0 where bits don't count */
+    uint8_t prefix;      /* so many bits of it count */
 };
 
 struct block {
-    UT_hash_handle hh; /* of a set: by name, within a kind */
+    UT_hash_handle hh; /* of a set: by name, or range, within a kind */
     struct block *prev, *next;
     uint64_t id;
     enum block_kind kind;
-    char *name; /* a topic's is the full one */
+    char *name; /* a topic's is the full one; a range's the shortest: 10.1.0.0/16 */
     char *note; /* or NULL */
     char *by;   /* who made it: an address; or NULL */
     int64_t since_wall_ns;
     int64_t until_wall_ns; /* 0: until it is removed */
     bool disconnect;
-    uint8_t address[16]; /* BLOCK_ADDRESS: IPv6, or IPv4 mapped into it */
-    unsigned prefix;     /* so many bits of it count */
+    struct block_range range; /* BLOCK_ADDRESS */
 };
 
 /* What is asked for: {"kind":"topic","name":"...", "until":"2026-01-31T12:00:00Z" or
@@ -58,6 +62,9 @@ json_t *block_to_json(const struct block *b);
 /* From its row. */
 TG_MUSTCHECK enum tg_err block_from_row(struct block **out, const json_t *row);
 struct block *block_copy(const struct block *b);
+/* As a block of that kind is named: "x" is persistent://public/default/x, 10.1.2.3/8 is 10.0.0.0/8.
+ * The caller frees it. NULL: no name of that kind. */
+char *block_name(enum block_kind k, const char *text);
 void block_free(struct block *b); /* NULL is fine */
 
 /* Who is to be looked up. */
@@ -68,18 +75,19 @@ struct block_subject {
     const char *role;    /* "": none */
 };
 
-/* Blocks to be looked up by any thread that holds it: it never changes. */
+/* Blocks to be looked up, by one owner. What a look-up costs does not grow with their number. */
 struct block_set { /* fields private to block.c */
-    _Atomic int refs;
-    struct block *by_name[BLOCK_KINDS]; /* maps */
-    struct block *addresses;            /* list */
-    bool any;
+    struct block *map[BLOCK_KINDS];
+    uint32_t count;
+    uint32_t with_prefix[BLOCK_ADDRESS_BITS + 1]; /* so many ranges of each length */
 };
 
-/* Copies <list> (by next). One reference is the caller's. */
-struct block_set *block_set_new(const struct block *list);
-struct block_set *block_set_ref(struct block_set *s);
-void block_set_unref(struct block_set *s); /* NULL is fine */
+struct block_set *block_set_new(void);
+void block_set_free(struct block_set *s); /* NULL is fine */
+/* Copies it, in place of one of its kind and name. */
+void block_set_put(struct block_set *s, const struct block *b);
+/* Takes out the one of the same kind and name, if it is there. */
+void block_set_remove(struct block_set *s, const struct block *like);
 /* The block that holds for <who>, one that disconnects first, else the narrowest; NULL: none. <s>
  * may be NULL. */
 const struct block *block_set_match(const struct block_set *s, const struct block_subject *who);

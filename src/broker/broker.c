@@ -355,7 +355,7 @@ void broker_close(struct broker *b)
     quotas_free(b->quotas);
     for (int i = 0; i < b->shards; i++) {
         struct shard *s = &b->shard[i];
-        block_set_unref(s->blocks);
+        block_set_free(s->blocks);
         if (s->log) {
             ms_port_close(s->meta);
             ls_port_close(s->log);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/cursor_store.h"
+#include "broker/walk.h"
 
 /* Far above any receiver queue: a client that adds permits for ever must not make the sum wrap. */
 #define PERMITS_MAX (INT64_C(1) << 40)
@@ -258,6 +259,7 @@ void consumer_close(struct consumer *c)
         consumer_opening_cancel(c->opening);
     if (c->sub)
         detach(c);
+    walks_skip_consumer(c->conn->shard, c);
     HASH_DEL(c->conn->consumers, c);
     c->conn->consumer_count--;
     conn_note_gone(c->conn, ID_CONSUMER, c->id);

@@ -10,6 +10,7 @@
 #include "base/mono.h"
 #include "broker/producer_hold.h"
 #include "broker/producer_limit.h"
+#include "broker/walk.h"
 
 struct producer *conn_producer(struct conn *c, uint64_t id)
 {
@@ -85,6 +86,7 @@ void producer_close(struct producer *p)
         return;
     producer_hold_drop(p);
     publish_abandon(p); /* parked frames, queue, paused socket */
+    walks_skip_producer(c->shard, p);
     HASH_DEL(c->producers, p);
     c->producer_count--;
     if (c->last_producer == p)

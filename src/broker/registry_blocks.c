@@ -2,7 +2,8 @@
  * clock.
  *
  * Invariant: a change of the blocks ends when it is on disk and in force on every worker, for who
- * is there and who comes. The list has one block of a kind and name. */
+ * is there and who comes. The list has one block of a kind and name. An id is given once: the last
+ * one is on disk before a block has it. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,25 +58,21 @@ static void drop(struct registry *r, struct block *b)
 
 static void take(struct registry *r, struct block *b)
 {
+    struct block *before = same_kind_and_name(r, b);
+    if (before != NULL)
+        drop(r, before);
     DL_APPEND(r->blocks, b);
     r->block_count++;
     if (b->id > r->last_block)
         r->last_block = b->id;
 }
 
-static void put_in_force(struct registry *r, void (*done)(void *ctx, enum tg_err e), void *ctx,
-                         bool close_clients)
-{
-    struct block_set *set = block_set_new(r->blocks);
-    blocking_begin(r->shard->broker, set, close_clients, done, ctx);
-    block_set_unref(set);
-    arm_end(r);
-}
-
 static void in_force(void *ctx, enum tg_err e)
 {
     change_end(ctx, e);
 }
+
+static const char last_key[] = "block/last";
 
 static char *key_of(uint64_t id)
 {
@@ -91,16 +88,32 @@ static void on_added(struct change *c, enum tg_err e)
         change_end(c, e);
         return;
     }
-    struct block *b = block_copy(c->block), *before = same_kind_and_name(r, b);
-    if (before != NULL)
-        drop(r, before);
-    take(r, b);
+    const struct block *b = c->block;
+    take(r, block_copy(b));
     log_info("block %llu: %s %s is blocked by %s%s%s%s", (unsigned long long)b->id,
              block_kind_name(b->kind), b->name, b->by != NULL ? b->by : "-",
              b->disconnect ? ", and disconnected" : "", b->note != NULL ? ": " : "",
              b->note != NULL ? b->note : "");
     event_post(r->shard, EVENT_BLOCKED, block_to_json(b));
-    put_in_force(r, in_force, c, b->disconnect);
+    arm_end(r);
+    blocking_begin(r->shard->broker, b, NULL, in_force, c);
+}
+
+static void put_block(struct change *c)
+{
+    char *key = key_of(c->block->id);
+    change_put_row(c, key, block_to_json(c->block), MS_ANY, on_added);
+    free(key);
+}
+
+static void on_id_kept(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    c->registry->last_block = c->block->id;
+    put_block(c);
 }
 
 static void begin_add(struct change *c)
@@ -116,9 +129,11 @@ static void begin_add(struct change *c)
         c->block->by = xstrdup(c->by);
     if (c->id_out != NULL)
         *c->id_out = c->block->id;
-    char *key = key_of(c->block->id);
-    change_put_row(c, key, block_to_json(c->block), MS_ANY, on_added);
-    free(key);
+    if (before != NULL)
+        put_block(c);
+    else
+        change_put_row(c, last_key, json_pack("{s:I}", "id", (json_int_t)c->block->id), MS_ANY,
+                       on_id_kept);
 }
 
 void registry_add_block(struct registry *r, struct block *b, uint64_t *id, registry_done done,
@@ -146,8 +161,11 @@ static void on_removed(struct change *c, enum tg_err e)
     json_object_set_new(facts, "by", c->by != NULL ? json_string(c->by) : json_null());
     json_object_set_new(facts, "why", json_string(c->by != NULL ? "removed" : "its end has come"));
     event_post(r->shard, EVENT_UNBLOCKED, facts);
-    drop(r, b);
-    put_in_force(r, in_force, c, false);
+    DL_DELETE(r->blocks, b);
+    r->block_count--;
+    arm_end(r);
+    blocking_begin(r->shard->broker, NULL, b, in_force, c);
+    block_free(b);
 }
 
 static void begin_remove(struct change *c)
@@ -237,9 +255,14 @@ void registry_blocks_init(struct registry *r)
     timer_init(&r->block_timer, on_time);
 }
 
-enum tg_err block_restore(struct registry *r, const json_t *row)
+enum tg_err block_restore(struct registry *r, const char *key, const json_t *row)
 {
     struct block *b;
+    if (strcmp(key, last_key) == 0) {
+        uint64_t last = (uint64_t)json_integer_value(json_object_get(row, "id"));
+        r->last_block = last > r->last_block ? last : r->last_block;
+        return last > 0 ? TG_OK : TG_ECORRUPT;
+    }
     enum tg_err e = block_from_row(&b, row);
     if (e == TG_OK)
         take(r, b);
@@ -248,7 +271,8 @@ enum tg_err block_restore(struct registry *r, const json_t *row)
 
 void registry_blocks_start(struct registry *r, void (*done)(void *ctx, enum tg_err e), void *ctx)
 {
-    put_in_force(r, done, ctx, false);
+    arm_end(r);
+    blocking_begin(r->shard->broker, r->blocks, NULL, done, ctx);
 }
 
 void registry_blocks_free(struct registry *r)

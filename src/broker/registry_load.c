@@ -49,8 +49,8 @@ static enum tg_err read_dynamic(struct load *l, const char *key, const char *res
 
 static enum tg_err read_block(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    (void)key, (void)rest;
-    return block_restore(l->registry, doc);
+    (void)rest;
+    return block_restore(l->registry, key, doc);
 }
 
 static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, const char *field,

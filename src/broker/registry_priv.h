@@ -58,7 +58,7 @@ struct registry {
     char *author;         /* of the request being handled */
     struct block *blocks; /* list: registry_blocks.c */
     uint32_t block_count;
-    uint64_t last_block;      /* the highest id */
+    uint64_t last_block;      /* the highest id that was ever given */
     struct timer block_timer; /* the next one that ends */
     bool ending_block;
     struct load *load;              /* while registry_load runs */
@@ -112,7 +112,7 @@ void registry_limit_changed(struct registry *r, const char *by, const char *kind
 void registry_blocks_init(struct registry *r);
 void registry_blocks_free(struct registry *r);
 /* At the start: from its row. */
-TG_MUSTCHECK enum tg_err block_restore(struct registry *r, const json_t *row);
+TG_MUSTCHECK enum tg_err block_restore(struct registry *r, const char *key, const json_t *row);
 /* At the start, when all rows have been read: puts them in force, before any client comes. */
 void registry_blocks_start(struct registry *r, void (*done)(void *ctx, enum tg_err e), void *ctx);
 

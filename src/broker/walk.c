@@ -1,7 +1,8 @@
 /* walk.c - see walk.h.
  *
- * Invariant: a part that is under way is in its shard's list and stands at a topic, and at a
- * connection, that are in the shard's maps; what leaves a map moves it on first (walks_skip). */
+ * Invariant: a part that is under way is in its shard's list and stands at a topic, a connection, a
+ * producer and a consumer that are in the shard's and the connection's maps; what leaves a map
+ * moves it on first (walks_skip). */
 #include "broker/walk.h"
 
 #include <stddef.h>
@@ -9,8 +10,8 @@
 #include <utlist.h>
 
 #include "base/alloc.h"
-#include "broker/conn.h"
-#include "broker/topic.h"
+#include "broker/producer.h"
+#include "broker/subscription.h"
 
 static void part_ended(struct walk_part *part)
 {
@@ -44,30 +45,50 @@ static void go_back(struct walk_part *part)
         letter_post(part->shard, control, &part->letter, on_return, on_lost);
 }
 
-/* False: there is nothing more. */
-static bool show_next(struct walk_part *part)
+static bool has_more(const struct walk_part *part)
 {
-    struct walk *w = part->walk;
-    struct topic *t = part->at;
+    return part->at || part->at_producer || part->at_consumer || part->at_conn;
+}
+
+/* It may be closed by what it is shown to: what comes next is known before. */
+static void show_conn(struct walk_part *part)
+{
+    const struct walk_ops *ops = &part->walk->ops;
     struct conn *c = part->at_conn;
+    part->at_conn = c->hh.next;
+    part->at_producer = ops->show_producer ? c->producers : NULL;
+    part->at_consumer = ops->show_consumer ? c->consumers : NULL;
+    if (ops->show_conn)
+        ops->show_conn(part, c);
+}
+
+static void show_next(struct walk_part *part)
+{
+    const struct walk_ops *ops = &part->walk->ops;
+    struct topic *t = part->at;
+    struct producer *p = part->at_producer;
+    struct consumer *k = part->at_consumer;
     if (t) {
         part->at = t->hh.next;
         part->shown++;
-        w->ops.show(part, t);
-    } else if (c) {
-        part->at_conn = c->hh.next;
-        w->ops.show_conn(part, c);
+        ops->show(part, t);
+    } else if (p) {
+        part->at_producer = p->hh.next;
+        ops->show_producer(part, p);
+    } else if (k) {
+        part->at_consumer = k->hh.next;
+        ops->show_consumer(part, k);
+    } else {
+        show_conn(part);
     }
-    return part->at || part->at_conn;
 }
 
 static void show_some(struct walk_part *part)
 {
     uint32_t left = part->walk->ops.per_turn;
-    bool more = part->at || part->at_conn;
-    while (more && left-- > 0)
-        more = show_next(part);
-    if (more)
+    while (has_more(part) && left-- > 0)
+        show_next(part);
+    if (has_more(part))
         timer_arm(part->shard->worker, &part->timer, shard_now_ns(part->shard)); /* next turn */
     else
         go_back(part);
@@ -86,7 +107,8 @@ static void on_arrival(struct letter *l, struct shard *at)
     if (ops->arrive)
         ops->arrive(part);
     part->at = ops->show ? at->topics : NULL;
-    part->at_conn = ops->show_conn ? at->conns : NULL;
+    if (ops->show_conn || ops->show_producer || ops->show_consumer)
+        part->at_conn = at->conns;
     DL_APPEND(at->walks, part);
     show_some(part);
 }
@@ -125,6 +147,26 @@ void walks_skip_conn(struct shard *s, struct conn *c)
     {
         if (part->at_conn == c)
             part->at_conn = c->hh.next;
+    }
+}
+
+void walks_skip_producer(struct shard *s, struct producer *p)
+{
+    struct walk_part *part;
+    DL_FOREACH(s->walks, part)
+    {
+        if (part->at_producer == p)
+            part->at_producer = p->hh.next;
+    }
+}
+
+void walks_skip_consumer(struct shard *s, struct consumer *k)
+{
+    struct walk_part *part;
+    DL_FOREACH(s->walks, part)
+    {
+        if (part->at_consumer == k)
+            part->at_consumer = k->hh.next;
     }
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "broker/names.h"
+#include "broker/block.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/table.h"
@@ -15,9 +15,6 @@
     }
 
 /* ---- whom a block is about ---- */
-
-static const char *const kinds[] = {"producer", "topic", "namespace", "tenant", "address", "role"};
-enum { KINDS = sizeof kinds / sizeof *kinds };
 
 #define WHOM                                                                                       \
     {.name = "producer", .takes = "NAME", .help = "producers of that name"},                       \
@@ -45,12 +42,12 @@ static const struct cli_option add_options[] = {
 
 static const struct cli_option remove_options[] = {WHOM, END};
 
-/* The one that is given: an index into kinds, or -1. */
+/* The one that is given: an enum block_kind, or -1. */
 static int kind_given(const struct call *c, char **why)
 {
     int kind = -1, given = 0;
-    for (int i = 0; i < KINDS; i++)
-        if (args_has(&c->args, kinds[i])) {
+    for (int i = 0; i < BLOCK_KINDS; i++)
+        if (args_has(&c->args, block_kind_name(i))) {
             kind = i;
             given++;
         }
@@ -66,9 +63,9 @@ static enum tg_err block_body(const struct call *c, json_t **out, char **why)
     int kind = kind_given(c, why);
     if (kind < 0)
         return TG_EINVAL;
-    *out =
-        json_pack("{s:s,s:s,s:b}", "kind", kinds[kind], "name", args_value(&c->args, kinds[kind]),
-                  "disconnect", (int)args_has(&c->args, "disconnect"));
+    *out = json_pack("{s:s,s:s,s:b}", "kind", block_kind_name(kind), "name",
+                     args_value(&c->args, block_kind_name(kind)), "disconnect",
+                     (int)args_has(&c->args, "disconnect"));
     if (*out == NULL) {
         *why = xasprintf("the name is no UTF-8");
         return TG_EINVAL;
@@ -85,19 +82,6 @@ static enum tg_err block_body(const struct call *c, json_t **out, char **why)
 
 /* ---- removing by what it was made with ---- */
 
-/* "x" is the broker's "persistent://public/default/x". */
-static char *canonical(int kind, const char *name)
-{
-    const char *why;
-    struct topic_name n;
-    char *full = NULL;
-    if (strcmp(kinds[kind], "topic") == 0 && topic_name_parse(&n, name, &why) == TG_OK) {
-        full = xstrdup(n.full);
-        topic_name_fini(&n);
-    }
-    return full ? full : xstrdup(name);
-}
-
 static json_int_t id_of(const json_t *blocks, int kind, const char *name)
 {
     size_t i;
@@ -106,7 +90,7 @@ static json_int_t id_of(const json_t *blocks, int kind, const char *name)
     {
         const char *its_kind = json_string_value(json_object_get(b, "kind"));
         const char *its_name = json_string_value(json_object_get(b, "name"));
-        if (its_kind && its_name && strcmp(its_kind, kinds[kind]) == 0 &&
+        if (its_kind && its_name && strcmp(its_kind, block_kind_name(kind)) == 0 &&
             strcmp(its_name, name) == 0)
             return json_integer_value(json_object_get(b, "id"));
     }
@@ -137,14 +121,17 @@ int block_remove_run(struct call *c)
     if (code != CLI_OK)
         return code;
     json_t *blocks = json_loads(reply, 0, NULL);
-    char *name = canonical(kind, args_value(&c->args, kinds[kind]));
+    const char *given = args_value(&c->args, block_kind_name(kind));
+    char *name = block_name((enum block_kind)kind, given);
+    if (name == NULL)
+        name = xstrdup(given);
     json_int_t id = id_of(blocks, kind, name);
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)id);
     if (id > 0)
         code = remove_by_id(c, text);
     else
-        complain(c, "%s %s is not blocked", kinds[kind], name);
+        complain(c, "%s %s is not blocked", block_kind_name(kind), name);
     json_decref(blocks);
     free(reply);
     free(name);

@@ -294,6 +294,39 @@ def test_blocks_outlive_a_restart(make_broker, crash):
         assert receipts(c, 1) == [0]
 
 
+def test_a_blocks_id_is_not_given_again(make_broker):
+    """What events and explain said of it must not be read as another's."""
+    b = make_broker()
+    ids = [b.ok("POST", "/blocks", {"kind": "producer", "name": f"p{i}"})["id"] for i in range(3)]
+    b.ok("DELETE", f"/blocks/{ids[2]}")
+    b.restart(crash=True)
+    assert [x["id"] for x in b.ok("GET", "/blocks")] == ids[:2]
+    assert b.ok("POST", "/blocks", {"kind": "producer", "name": "other"})["id"] == ids[2] + 1
+
+
+def test_a_range_in_other_words_is_the_same_block(shared, block):
+    a = block("address", "10.1.2.3/8")
+    assert a["name"] == "10.0.0.0/8"
+    assert block("address", "10.9.9.9/8", note="again")["id"] == a["id"]
+    shared.cli("block", "remove", "--address", "10.4.4.4/8")
+
+
+def test_a_block_of_very_many_producers_holds_for_all_and_goes_from_all(shared, block, topic):
+    with raw.Connection(shared) as c:
+        for i in range(1500):
+            c.write(raw.producer(topic, i, i))
+        for _ in range(1500):
+            c.expect(raw.PRODUCER_SUCCESS)
+        b = block("topic", topic)
+        c.write(b"".join(raw.send(0, producer_id=i) for i in range(1500)))
+        no_receipt(c)
+        row = next(r for r in shared.ok("GET", "/clients") if r["producers"] == 1500)
+        assert row["throttledProducers"] == 1500 and len(row["producerList"]) == 1000
+        remove(shared, b)
+        for _ in range(1500):
+            c.expect(raw.SEND_RECEIPT)
+
+
 def test_one_block_of_a_kind_and_name(shared, block, topic):
     a = block("topic", topic)
     b = block("topic", topic, note="again", durationMs=3600_000)

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <utlist.h>
-
 #include "base/mono.h"
 #include "broker/block.h"
 
@@ -48,11 +46,11 @@ static bool holds(const char *json, const char *producer, const char *topic, con
     struct topic_name n;
     const char *why;
     assert_int_equal(topic_name_parse(&n, topic, &why), TG_OK);
-    list->next = NULL;
-    struct block_set *s = block_set_new(list);
+    struct block_set *s = block_set_new();
+    block_set_put(s, list);
     struct block_subject who = {producer, &n, address, role};
     bool yes = block_set_match(s, &who) != NULL;
-    block_set_unref(s);
+    block_set_free(s);
     block_free(list);
     topic_name_fini(&n);
     return yes;
@@ -146,7 +144,7 @@ static void test_a_row_gives_back_what_was_stored(void **state)
     assert_int_equal(block_from_row(&c, row), TG_OK);
     again = block_to_json(c);
     assert_true(json_equal(row, again));
-    assert_int_equal(c->prefix, 104);
+    assert_int_equal(c->range.prefix, 104);
     json_decref(again);
     json_object_set_new(row, "kind", json_string("?"));
     assert_int_equal(block_from_row(&b->next, row), TG_ECORRUPT);
@@ -155,31 +153,105 @@ static void test_a_row_gives_back_what_was_stored(void **state)
     block_free(c);
 }
 
+static void put(struct block_set *s, const char *json)
+{
+    struct block *b = made(json);
+    block_set_put(s, b);
+    block_free(b);
+}
+
 static void test_one_that_disconnects_wins(void **state)
 {
     (void)state;
-    struct block *list = NULL, *b, *next;
     struct topic_name n;
     const char *why;
-    b = made("{\"kind\":\"topic\",\"name\":\"t/n/x\"}");
-    DL_APPEND(list, b);
-    b = made("{\"kind\":\"tenant\",\"name\":\"t\",\"disconnect\":true}");
-    DL_APPEND(list, b);
+    struct block_set *s = block_set_new();
     assert_int_equal(topic_name_parse(&n, "t/n/x", &why), TG_OK);
-    struct block_set *s = block_set_new(list);
     struct block_subject who = {NULL, &n, PEER, ""};
+    put(s, "{\"kind\":\"topic\",\"name\":\"t/n/x\"}");
+    put(s, "{\"kind\":\"tenant\",\"name\":\"t\",\"disconnect\":true}");
     assert_int_equal(block_set_match(s, &who)->kind, BLOCK_TENANT);
-    block_set_unref(s);
-    b->disconnect = false;
-    s = block_set_new(list);
+    put(s, "{\"kind\":\"tenant\",\"name\":\"t\"}"); /* in place of the one before */
     assert_int_equal(block_set_match(s, &who)->kind, BLOCK_TOPIC);
-    block_set_unref(s);
+    block_set_free(s);
     assert_null(block_set_match(NULL, &who));
     topic_name_fini(&n);
-    DL_FOREACH_SAFE(list, b, next)
-    {
+}
+
+static void test_the_narrowest_range_holds_and_one_taken_out_no_more(void **state)
+{
+    (void)state;
+    struct block_set *s = block_set_new();
+    put(s, "{\"kind\":\"address\",\"name\":\"192.168.0.0/16\"}");
+    put(s, "{\"kind\":\"address\",\"name\":\"192.168.7.9\"}");
+    put(s, "{\"kind\":\"address\",\"name\":\"192.168.7.0/24\"}");
+    assert_string_equal(block_set_match_client(s, PEER, "")->name, "192.168.7.9");
+    assert_string_equal(block_set_match_client(s, "192.168.7.8:1", "")->name, "192.168.7.0/24");
+    put(s, "{\"kind\":\"address\",\"name\":\"192.0.0.0/8\",\"disconnect\":true}");
+    assert_string_equal(block_set_match_client(s, PEER, "")->name, "192.0.0.0/8");
+    const char *const out[] = {"192.0.0.0/8", "192.168.7.9", "192.168.7.0/24"};
+    for (int i = 0; i < 3; i++) {
+        char json[128];
+        snprintf(json, sizeof json, "{\"kind\":\"address\",\"name\":\"%s\"}", out[i]);
+        struct block *b = made(json);
+        block_set_remove(s, b);
+        block_set_remove(s, b); /* once is enough */
         block_free(b);
     }
+    assert_string_equal(block_set_match_client(s, PEER, "")->name, "192.168.0.0/16");
+    assert_null(block_set_match_client(s, "10.0.0.1:1", ""));
+    block_set_free(s);
+}
+
+/* The same range in other words would be a second block of it. */
+static void test_a_name_is_what_it_is_looked_up_by(void **state)
+{
+    (void)state;
+    static const struct {
+        enum block_kind kind;
+        const char *text, *name;
+    } names[] = {
+        {BLOCK_ADDRESS, "10.1.2.3/8", "10.0.0.0/8"},
+        {BLOCK_ADDRESS, "10.1.2.3/32", "10.1.2.3"},
+        {BLOCK_ADDRESS, "10.1.2.3/0", "0.0.0.0/0"},
+        {BLOCK_ADDRESS, "192.168.7.9/23", "192.168.6.0/23"},
+        {BLOCK_ADDRESS, "::ffff:10.1.2.3", "10.1.2.3"},
+        {BLOCK_ADDRESS, "2001:DB8:0::1/32", "2001:db8::/32"},
+        {BLOCK_ADDRESS, "::/0", "::/0"},
+        {BLOCK_ADDRESS, "::ffff:0:0/96", "::ffff:0.0.0.0/96"},
+        {BLOCK_ADDRESS, "nowhere", NULL},
+        {BLOCK_TOPIC, "x", "persistent://public/default/x"},
+        {BLOCK_TENANT, "a/b", NULL},
+        {BLOCK_ROLE, "", NULL},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *name = block_name(names[i].kind, names[i].text);
+        if (names[i].name == NULL)
+            assert_null(name);
+        else
+            assert_string_equal(name, names[i].name);
+        free(name);
+    }
+}
+
+enum { MANY = BLOCKS_MAX, LOOKUPS = 20000 };
+
+static void test_a_look_up_does_not_look_at_every_range(void **state)
+{
+    (void)state;
+    struct block_set *s = block_set_new();
+    for (int i = 0; i < MANY; i++) {
+        char json[128];
+        snprintf(json, sizeof json, "{\"kind\":\"address\",\"name\":\"10.%d.%d.7\"}", i / 256,
+                 i % 256);
+        put(s, json);
+    }
+    for (int i = 0; i < LOOKUPS; i++) /* all of them in all would be 200 million steps */
+        assert_null(block_set_match_client(s, PEER, ""));
+    assert_non_null(block_set_match_client(s, "10.39.15.7:1", ""));
+    assert_int_equal(s->with_prefix[BLOCK_ADDRESS_BITS], MANY);
+    assert_int_equal(HASH_COUNT(s->map[BLOCK_ADDRESS]), MANY);
+    block_set_free(s);
 }
 
 int main(void)
@@ -190,6 +262,9 @@ int main(void)
         cmocka_unit_test(test_what_a_request_may_say),
         cmocka_unit_test(test_a_row_gives_back_what_was_stored),
         cmocka_unit_test(test_one_that_disconnects_wins),
+        cmocka_unit_test(test_the_narrowest_range_holds_and_one_taken_out_no_more),
+        cmocka_unit_test(test_a_name_is_what_it_is_looked_up_by),
+        cmocka_unit_test(test_a_look_up_does_not_look_at_every_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
