@@ -69,6 +69,23 @@ static json_t *fixed_policies(void)
         "schema_validation_enforced", 0, "subscription_types_enabled", "properties", "migrated", 0);
 }
 
+/* By cluster what Pulsar has by cluster. */
+static void put_rates(struct call *c, const struct ns *n, json_t *doc)
+{
+    const char *cluster = c->broker->settings->cluster_name;
+    json_object_set_new(doc, "publishMaxMessageRate",
+                        ns_policies_by_cluster(n, RATE_OF_TOPIC, cluster));
+    policy_into_row(doc, rate_form(RATE_OF_PRODUCER), &n->rate[RATE_OF_PRODUCER]);
+    for (int k = 0; k < RATE_KINDS; k++) {
+        const struct policy_form *f = rate_form((enum rate_kind)k);
+        if (f->by_cluster != NULL)
+            json_object_set_new(doc, f->by_cluster,
+                                ns_policies_by_cluster(n, (enum rate_kind)k, cluster));
+    }
+    for (int k = 0; k < QUOTA_KINDS; k++)
+        policy_into_row(doc, quota_form((enum quota_kind)k), &n->quota_policy[k]);
+}
+
 void namespaces_get(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
@@ -77,15 +94,7 @@ void namespaces_get(struct call *c)
     json_t *doc = fixed_policies();
     json_object_set_new(doc, "replication_clusters", replication_of(c, n));
     json_object_set_new(doc, "bundles", bundles_of(n));
-    json_t *rates = json_object();
-    if (n->publish_rate.present)
-        json_object_set_new(rates, c->broker->settings->cluster_name,
-                            rate_policy_to_json(&n->publish_rate));
-    json_object_set_new(doc, "publishMaxMessageRate", rates);
-    if (n->producer_rate.present)
-        json_object_set_new(doc, "producerPublishRate", rate_policy_to_json(&n->producer_rate));
-    if (n->publish_quota.present) /* Pulsar has no such policy: no cluster is in between */
-        json_object_set_new(doc, "publishQuota", rate_policy_to_json(&n->publish_quota));
+    put_rates(c, n, doc);
     if (n->group != NULL)
         json_object_set_new(doc, "resource_group_name", json_string(n->group->name));
     reply_json(c, 200, doc);

@@ -1,22 +1,44 @@
-/* res_policies.c - publishRate and producerPublishRate of a namespace and of a topic; publishQuota
- * of a namespace, a tenant and a partitioned topic.
+/* res_policies.c - the policies that limit a rate: of a namespace and of a topic; and the quotas of
+ * a namespace, a tenant and a partitioned topic. Each handler serves all of one owner: which is
+ * asked for is the last word of the path (policy_json.h).
  *
  * A topic's policy on a partitioned topic's name holds for each of its partitions, also those that
  * are made later. A partition has none of its own. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "admin/res.h"
 
 static const char no_ns[] = "Namespace does not exist";
 
+static const char *last_word(const struct call *c)
+{
+    return c->uri.segment[c->uri.segments - 1];
+}
+
+/* The one that the path names: the routes name no others. */
+static enum rate_kind rate_asked(const struct call *c)
+{
+    int k = 0;
+    while (k < RATE_KINDS - 1 && strcmp(rate_form((enum rate_kind)k)->name, last_word(c)) != 0)
+        k++;
+    return (enum rate_kind)k;
+}
+
+static enum quota_kind quota_asked(const struct call *c)
+{
+    bool of_dispatch = strcmp(quota_form(QUOTA_OF_DISPATCH)->name, last_word(c)) == 0;
+    return of_dispatch ? QUOTA_OF_DISPATCH : QUOTA_OF_PUBLISHING;
+}
+
 /* The body as a policy; false: refused. */
-static bool read_rate(struct call *c, struct rate_policy *out)
+static bool read_policy(struct call *c, const struct policy_form *f, struct rate_policy *out)
 {
     json_t *body;
     if (!call_json(c, &body))
         return false;
     char *why = NULL;
-    enum tg_err e = rate_policy_from_json(out, body, &why);
+    enum tg_err e = policy_from_json(f, out, body, &why);
     json_decref(body);
     if (e != TG_OK)
         reply_reason(c, e == TG_ERANGE ? 412 : 400, "%s", why);
@@ -35,83 +57,60 @@ static void on_ns_policy(void *ctx, enum tg_err e)
         reply_err(c, e);
 }
 
-static void reply_policy(struct call *c, const struct rate_policy *p)
+static void reply_policy(struct call *c, const struct policy_form *f, const struct rate_policy *p)
 {
     if (p->present)
-        reply_json(c, 200, rate_policy_to_json(p));
+        reply_json(c, 200, policy_to_json(f, p));
     else
         reply_status(c, 200); /* an empty body: unset, as Pulsar has it here */
 }
 
-static void set_ns_rate(struct call *c, enum rate_kind kind)
-{
-    struct rate_policy p;
-    struct ns *n = res_ns(c, no_ns);
-    if (n != NULL && read_rate(c, &p))
-        registry_set_ns_rate(res_registry(c), n, kind, &p, on_ns_policy, c);
-}
-
-static void delete_ns_rate(struct call *c, enum rate_kind kind)
-{
-    struct ns *n = res_ns(c, no_ns);
-    if (n != NULL)
-        registry_set_ns_rate(res_registry(c), n, kind, NULL, on_ns_policy, c);
-}
-
 void policies_ns_rate_get(struct call *c)
 {
+    enum rate_kind k = rate_asked(c);
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        reply_policy(c, &n->publish_rate);
+        reply_policy(c, rate_form(k), &n->rate[k]);
 }
 
 void policies_ns_rate_set(struct call *c)
 {
-    set_ns_rate(c, RATE_OF_TOPIC);
+    enum rate_kind k = rate_asked(c);
+    struct rate_policy p;
+    struct ns *n = res_ns(c, no_ns);
+    if (n != NULL && read_policy(c, rate_form(k), &p))
+        registry_set_ns_rate(res_registry(c), n, k, &p, on_ns_policy, c);
 }
 
 void policies_ns_rate_delete(struct call *c)
 {
-    delete_ns_rate(c, RATE_OF_TOPIC);
-}
-
-void policies_ns_producer_rate_get(struct call *c)
-{
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        reply_policy(c, &n->producer_rate);
-}
-
-void policies_ns_producer_rate_set(struct call *c)
-{
-    set_ns_rate(c, RATE_OF_PRODUCER);
-}
-
-void policies_ns_producer_rate_delete(struct call *c)
-{
-    delete_ns_rate(c, RATE_OF_PRODUCER);
+        registry_set_ns_rate(res_registry(c), n, rate_asked(c), NULL, on_ns_policy, c);
 }
 
 void policies_ns_quota_get(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        reply_policy(c, &n->publish_quota);
+        reply_policy(c, quota_form(k), &n->quota_policy[k]);
 }
 
 void policies_ns_quota_set(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     struct rate_policy p;
     struct ns *n = res_ns(c, no_ns);
-    if (n != NULL && read_rate(c, &p))
-        registry_set_ns_publish_quota(res_registry(c), n, &p, on_ns_policy, c);
+    if (n != NULL && read_policy(c, quota_form(k), &p))
+        registry_set_ns_quota(res_registry(c), n, k, &p, on_ns_policy, c);
 }
 
 void policies_ns_quota_delete(struct call *c)
 {
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
-        registry_set_ns_publish_quota(res_registry(c), n, NULL, on_ns_policy, c);
+        registry_set_ns_quota(res_registry(c), n, quota_asked(c), NULL, on_ns_policy, c);
 }
 
 /* ---- tenant ---- */
@@ -137,24 +136,26 @@ static void on_tenant_policy(void *ctx, enum tg_err e)
 
 void policies_tenant_quota_get(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     const struct tenant *t = find_tenant(c);
     if (t != NULL)
-        reply_policy(c, &t->publish_quota);
+        reply_policy(c, quota_form(k), &t->quota_policy[k]);
 }
 
 void policies_tenant_quota_set(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     struct rate_policy p;
     struct tenant *t = find_tenant(c);
-    if (t != NULL && read_rate(c, &p))
-        registry_set_tenant_publish_quota(res_registry(c), t, &p, on_tenant_policy, c);
+    if (t != NULL && read_policy(c, quota_form(k), &p))
+        registry_set_tenant_quota(res_registry(c), t, k, &p, on_tenant_policy, c);
 }
 
 void policies_tenant_quota_delete(struct call *c)
 {
     struct tenant *t = find_tenant(c);
     if (t != NULL)
-        registry_set_tenant_publish_quota(res_registry(c), t, NULL, on_tenant_policy, c);
+        registry_set_tenant_quota(res_registry(c), t, quota_asked(c), NULL, on_tenant_policy, c);
 }
 
 /* ---- topic ---- */
@@ -185,11 +186,9 @@ static bool find_owner(struct call *c, struct policy_owner *o)
 }
 
 /* The owner's own policy. */
-static struct rate_policy own_rate(const struct policy_owner *o, enum rate_kind k)
+static const struct rate_policy *own_rate(const struct policy_owner *o, enum rate_kind k)
 {
-    if (o->place != NULL)
-        return *place_own_rate(o->place, k);
-    return k == RATE_OF_TOPIC ? o->partitioned->publish_rate : o->partitioned->producer_rate;
+    return o->place != NULL ? place_own_rate(o->place, k) : &o->partitioned->rate[k];
 }
 
 /* The policy in force: the topic's own, else the namespace's, else the broker's; absent: none is
@@ -197,27 +196,22 @@ static struct rate_policy own_rate(const struct policy_owner *o, enum rate_kind 
 static struct rate_policy applied_rate(struct call *c, const struct policy_owner *o,
                                        enum rate_kind k)
 {
-    const struct settings *s = registry_settings(res_registry(c));
     const struct ns *n = o->place != NULL ? o->place->ns : o->partitioned->ns;
-    struct rate_policy own = own_rate(o, k);
-    const struct rate_policy *of_ns = k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate;
-    if (own.present || of_ns->present)
-        return own.present ? own : *of_ns;
-    bool of_topic = k == RATE_OF_TOPIC;
-    struct tg_limit_spec spec = {
-        .msgs.rate = of_topic ? s->max_topic_rate_msgs : s->max_producer_rate_msgs,
-        .bytes.rate = of_topic ? s->max_topic_rate_bytes : s->max_producer_rate_bytes};
-    return (struct rate_policy){.present = tg_limit_spec_is_set(&spec), .spec = spec};
+    const struct rate_policy *own = own_rate(o, k);
+    if (own->present || n->rate[k].present)
+        return own->present ? *own : n->rate[k];
+    return settings_rate(registry_settings(res_registry(c)), k);
 }
 
-static void get_rate(struct call *c, enum rate_kind k)
+void policies_topic_rate_get(struct call *c)
 {
+    enum rate_kind k = rate_asked(c);
     struct policy_owner o;
     if (!find_owner(c, &o))
         return;
-    struct rate_policy p = call_flag(c, "applied") ? applied_rate(c, &o, k) : own_rate(&o, k);
+    struct rate_policy p = call_flag(c, "applied") ? applied_rate(c, &o, k) : *own_rate(&o, k);
     if (p.present)
-        reply_json(c, 200, rate_policy_to_json(&p));
+        reply_json(c, 200, policy_to_json(rate_form(k), &p));
     else
         reply_status(c, 204);
 }
@@ -237,9 +231,9 @@ static void on_partitioned_rate(void *ctx, enum tg_err e)
         reply_err(c, e);
 }
 
-static void change_rate(struct call *c, const struct policy_owner *o, enum rate_kind k,
-                        const struct rate_policy *p)
+static void change_rate(struct call *c, const struct policy_owner *o, const struct rate_policy *p)
 {
+    enum rate_kind k = rate_asked(c);
     if (o->partitioned != NULL)
         registry_set_partitioned_rate(res_registry(c), o->partitioned, k, p, on_partitioned_rate,
                                       c);
@@ -247,87 +241,63 @@ static void change_rate(struct call *c, const struct policy_owner *o, enum rate_
         place_set_rate(o->place, k, p, on_topic_rate, c);
 }
 
-static void set_rate(struct call *c, enum rate_kind k)
+void policies_topic_rate_set(struct call *c)
 {
     struct policy_owner o;
     struct rate_policy p;
-    if (find_owner(c, &o) && read_rate(c, &p))
-        change_rate(c, &o, k, &p);
-}
-
-static void delete_rate(struct call *c, enum rate_kind k)
-{
-    struct policy_owner o;
-    if (find_owner(c, &o))
-        change_rate(c, &o, k, NULL);
-}
-
-void policies_topic_rate_get(struct call *c)
-{
-    get_rate(c, RATE_OF_TOPIC);
-}
-
-void policies_topic_rate_set(struct call *c)
-{
-    set_rate(c, RATE_OF_TOPIC);
+    if (find_owner(c, &o) && read_policy(c, rate_form(rate_asked(c)), &p))
+        change_rate(c, &o, &p);
 }
 
 void policies_topic_rate_delete(struct call *c)
 {
-    delete_rate(c, RATE_OF_TOPIC);
+    struct policy_owner o;
+    if (find_owner(c, &o))
+        change_rate(c, &o, NULL);
 }
 
-void policies_topic_producer_rate_get(struct call *c)
-{
-    get_rate(c, RATE_OF_PRODUCER);
-}
+/* ---- the quotas of a partitioned topic ---- */
 
-void policies_topic_producer_rate_set(struct call *c)
-{
-    set_rate(c, RATE_OF_PRODUCER);
-}
-
-void policies_topic_producer_rate_delete(struct call *c)
-{
-    delete_rate(c, RATE_OF_PRODUCER);
-}
-
-/* ---- publishQuota of a partitioned topic ---- */
-
-/* A topic without partitions is limited by its publishRate. */
+/* A topic without partitions is limited by its rates. */
 static struct partitioned *find_partitioned(struct call *c)
 {
     struct policy_owner o;
     if (!find_owner(c, &o))
         return NULL;
     if (o.partitioned == NULL)
-        reply_reason(c, 412,
-                     "A publish quota is of a partitioned topic; this one has a publish rate");
+        reply_reason(
+            c, 412, "A %s is of a partitioned topic; this one has a %s",
+            quota_form(quota_asked(c))->name,
+            rate_form(quota_asked(c) == QUOTA_OF_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC)
+                ->name);
     return o.partitioned;
 }
 
 void policies_topic_quota_get(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     const struct partitioned *p = find_partitioned(c);
     if (p == NULL)
         return;
-    if (p->publish_quota.present)
-        reply_json(c, 200, rate_policy_to_json(&p->publish_quota));
+    if (p->quota_policy[k].present)
+        reply_json(c, 200, policy_to_json(quota_form(k), &p->quota_policy[k]));
     else
         reply_status(c, 204);
 }
 
 void policies_topic_quota_set(struct call *c)
 {
+    enum quota_kind k = quota_asked(c);
     struct rate_policy policy;
     struct partitioned *p = find_partitioned(c);
-    if (p != NULL && read_rate(c, &policy))
-        registry_set_partitioned_publish_quota(res_registry(c), p, &policy, on_partitioned_rate, c);
+    if (p != NULL && read_policy(c, quota_form(k), &policy))
+        registry_set_partitioned_quota(res_registry(c), p, k, &policy, on_partitioned_rate, c);
 }
 
 void policies_topic_quota_delete(struct call *c)
 {
     struct partitioned *p = find_partitioned(c);
     if (p != NULL)
-        registry_set_partitioned_publish_quota(res_registry(c), p, NULL, on_partitioned_rate, c);
+        registry_set_partitioned_quota(res_registry(c), p, quota_asked(c), NULL,
+                                       on_partitioned_rate, c);
 }

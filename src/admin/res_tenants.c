@@ -14,8 +14,8 @@ void tenants_list(struct call *c)
 static json_t *info_of(const struct tenant *t)
 {
     json_t *j = json_copy(t->doc);
-    if (t->publish_quota.present)
-        json_object_set_new(j, "publishQuota", rate_policy_to_json(&t->publish_quota));
+    for (int k = 0; k < QUOTA_KINDS; k++)
+        policy_into_row(j, quota_form((enum quota_kind)k), &t->quota_policy[k]);
     if (t->group != NULL)
         json_object_set_new(j, "resource_group_name", json_string(t->group->name));
     return j;

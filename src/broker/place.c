@@ -119,7 +119,7 @@ static void on_lost(struct letter *l)
 /* Its topic, in no shard now, goes to live at <to>. */
 static void settle_at(struct place *p, struct shard *to)
 {
-    struct topic_rates rates = {{place_rate(p, RATE_OF_TOPIC), place_rate(p, RATE_OF_PRODUCER)}};
+    struct topic_rates rates = place_rates(p);
     struct shard *control = &to->broker->shard[0];
     p->shard = to;
     if (to == control) {
@@ -242,17 +242,13 @@ void place_create(struct registry *r, const struct topic_name *n, json_t *proper
 enum tg_err place_restore(struct registry *r, const struct topic_name *n, const json_t *row)
 {
     struct ns *ns = registry_ns(r, n->ns);
-    struct rate_policy policy[RATE_KINDS] = {{0}};
+    struct rate_policy policy[RATE_KINDS];
     if (!ns || !json_is_integer(json_object_get(row, "ledger")))
         return TG_ECORRUPT;
     for (int k = 0; k < RATE_KINDS; k++) {
-        const json_t *rate = json_object_get(row, rate_kind_field((enum rate_kind)k));
-        char *why = NULL;
-        if (!rate || rate_policy_from_json(&policy[k], rate, &why) == TG_OK)
-            continue;
-        log_error("topic %s: %s in its row: %s", n->full, rate_kind_field((enum rate_kind)k), why);
-        free(why);
-        return TG_ECORRUPT;
+        enum tg_err e = policy_from_row(rate_form((enum rate_kind)k), &policy[k], row, n->full);
+        if (e)
+            return e;
     }
     struct place *p = place_new(r, n, ns, PLACE_READY);
     p->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));

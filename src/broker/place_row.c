@@ -53,7 +53,7 @@ static json_t *row_of(const struct place *p)
     if (p->properties)
         json_object_set(row, "properties", p->properties);
     for (int k = 0; p->policies && k < RATE_KINDS; k++)
-        row_put_policy(row, rate_kind_field((enum rate_kind)k), &p->policies->row[k]);
+        policy_into_row(row, rate_form((enum rate_kind)k), &p->policies->row[k]);
     return row;
 }
 
@@ -103,26 +103,22 @@ const struct rate_policy *place_own_rate(const struct place *p, enum rate_kind k
     return p->policies ? &p->policies->rate[k] : &none;
 }
 
-/* Of the broker, for each topic or each producer. */
-static struct tg_limit_spec default_rate(const struct settings *set, enum rate_kind k)
-{
-    bool of_topic = k == RATE_OF_TOPIC;
-    return (struct tg_limit_spec){
-        .msgs.rate = of_topic ? set->max_topic_rate_msgs : set->max_producer_rate_msgs,
-        .bytes.rate = of_topic ? set->max_topic_rate_bytes : set->max_producer_rate_bytes,
-    };
-}
-
 struct rate_choice place_rate(const struct place *p, enum rate_kind k)
 {
-    struct tg_limit_spec standard = default_rate(registry_settings(p->shard->broker->registry), k);
+    struct rate_policy standard = settings_rate(registry_settings(p->shard->broker->registry), k);
     const struct rate_policy *own = place_own_rate(p, k);
     const struct partitioned *whole = own->present ? NULL : whole_of(p);
-    const struct ns *n = p->ns;
-    if (whole)
-        own = k == RATE_OF_TOPIC ? &whole->publish_rate : &whole->producer_rate;
-    return policy_publish_rate(own, k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate,
-                               &standard);
+    return policy_rate(whole ? &whole->rate[k] : own, &p->ns->rate[k], &standard);
+}
+
+struct topic_rates place_rates(const struct place *p)
+{
+    const struct settings *set = registry_settings(p->shard->broker->registry);
+    struct topic_rates rates = {.throttle_tailing = set->dispatch_throttle_tailing,
+                                .entries_as_messages = set->dispatch_entries_as_messages};
+    for (int k = 0; k < RATE_KINDS; k++)
+        rates.kind[k] = place_rate(p, (enum rate_kind)k);
+    return rates;
 }
 
 struct new_policies {
@@ -157,8 +153,7 @@ void place_apply_policies(struct place *p)
         return; /* it gets them when it is made; or has ended, on its worker */
     struct new_policies *n = xcalloc(1, sizeof *n);
     n->place = p;
-    for (int k = 0; k < RATE_KINDS; k++)
-        n->rates.kind[k] = place_rate(p, (enum rate_kind)k);
+    n->rates = place_rates(p);
     n->chain = chain_hold(place_chain(p));
     place_visit(p, &n->visit, put_in_force, in_force);
 }
@@ -180,7 +175,7 @@ static void on_rate_saved(void *ctx, enum tg_err e)
     struct place_policies *own = place_policies(p);
     if (!e) {
         registry_limit_changed(p->shard->broker->registry, c->by, "topic", p->name.full,
-                               rate_kind_field(c->kind), &own->rate[c->kind], &c->policy);
+                               rate_form(c->kind), &own->rate[c->kind], &c->policy);
         own->rate[c->kind] = c->policy;
         place_apply_policies(p);
     } else if (own->changes[c->kind] == c->number) {

@@ -4,6 +4,7 @@
 #define BROKER_PLACE_ROW_H
 
 #include "broker/place.h"
+#include "broker/topic.h"
 
 /* Of most topics there are none: so they are apart. */
 struct place_policies {
@@ -14,6 +15,9 @@ struct place_policies {
 };
 /* Made when first asked for. */
 struct place_policies *place_policies(struct place *p);
+
+/* All that apply to its topic. */
+struct topic_rates place_rates(const struct place *p);
 
 /* {"ledger":n,"created":ms,"properties":{},"publishRate":{}} */
 void place_row_put(struct place *p, void (*done)(void *ctx, enum tg_err e), void *ctx);

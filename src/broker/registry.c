@@ -421,26 +421,6 @@ void registry_delete_cluster(struct registry *r, const char *name, registry_done
 
 /* ---- tenants ---- */
 
-void row_put_policy(json_t *row, const char *field, const struct rate_policy *p)
-{
-    if (p->present)
-        json_object_set_new(row, field, rate_policy_to_json(p));
-}
-
-static void put_group(json_t *row, const struct group *g)
-{
-    if (g != NULL)
-        json_object_set_new(row, "resourceGroup", json_string(g->name));
-}
-
-json_t *tenant_row(const struct tenant *t)
-{
-    json_t *row = json_deep_copy(t->doc);
-    row_put_policy(row, "publishQuota", &t->publish_quota);
-    put_group(row, t->group);
-    return row;
-}
-
 void change_put_tenant(struct change *c, const struct tenant *next, int64_t expected,
                        void (*stored)(struct change *c, enum tg_err e))
 {
@@ -512,22 +492,11 @@ void registry_delete_tenant(struct registry *r, const char *name, registry_done 
 
 /* ---- namespaces ---- */
 
-json_t *ns_row(const struct ns *n)
-{
-    json_t *row = json_object();
-    json_object_set_new(row, "policies", n->doc != NULL ? json_deep_copy(n->doc) : json_object());
-    row_put_policy(row, "publishRate", &n->publish_rate);
-    row_put_policy(row, "producerPublishRate", &n->producer_rate);
-    row_put_policy(row, "publishQuota", &n->publish_quota);
-    put_group(row, n->group);
-    return row;
-}
-
 void change_put_ns(struct change *c, const struct ns *next, int64_t expected,
                    void (*stored)(struct change *c, enum tg_err e))
 {
     char *key = xasprintf("namespace/%s", c->name);
-    change_put_row(c, key, ns_row(next), expected, stored);
+    change_put_row(c, key, ns_row(next, c->registry->settings.cluster_name), expected, stored);
     free(key);
 }
 

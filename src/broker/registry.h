@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "broker/names.h"
+#include "broker/policy_json.h"
 #include "quota/policy.h"
 
 struct block;
@@ -37,26 +38,25 @@ struct cluster {
 
 struct tenant {
     char *name;
-    json_t *doc;                      /* adminRoles, allowedClusters */
-    struct rate_policy publish_quota; /* policy for all topics of all its namespaces together */
+    json_t *doc;                                  /* adminRoles, allowedClusters */
+    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics of its namespaces together */
     uint32_t namespaces;
-    struct broker_quota *quota; /* which publish_quota is a limit of */
+    struct broker_quota *quota; /* which that of publishing is a limit of */
     struct group *group;        /* hung on it, or NULL */
     UT_hash_handle hh;
 };
 
 struct ns {
-    char *name;                       /* tenant/ns */
-    struct tenant *tenant;            /* gone perhaps, where is_gone */
-    json_t *doc;                      /* the rest of Policies as set: bundles, ... */
-    struct rate_policy publish_rate;  /* policy for each topic below */
-    struct rate_policy producer_rate; /* policy for each producer on them */
-    struct rate_policy publish_quota; /* policy for all topics below together */
-    struct broker_quota *quota;       /* which that is a limit of */
-    struct group *group;              /* hung on it, or NULL */
-    struct chain *chain;              /* of its topics but for partitions */
-    struct place *places;             /* list of its topics, see place.h */
-    uint32_t topic_count;             /* also of those being made or deleted */
+    char *name;                                   /* tenant/ns */
+    struct tenant *tenant;                        /* gone perhaps, where is_gone */
+    json_t *doc;                                  /* the rest of Policies as set: bundles, ... */
+    struct rate_policy rate[RATE_KINDS];          /* for each topic below */
+    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics below together */
+    struct broker_quota *quota;                   /* which that of publishing is a limit of */
+    struct group *group;                          /* hung on it, or NULL */
+    struct chain *chain;                          /* of its topics but for partitions */
+    struct place *places;                         /* list of its topics, see place.h */
+    uint32_t topic_count;                         /* also of those being made or deleted */
     bool is_gone; /* deleted, in no map: freed with the last place that is ENDING */
     UT_hash_handle hh;
 };
@@ -66,12 +66,10 @@ struct partitioned {
     struct ns *ns;
     int partitions;
     json_t *properties;
-    struct rate_policy
-        publish_rate; /* the topic policy of each partition that has none of its own */
-    struct rate_policy producer_rate; /* the same for each producer of a partition */
-    struct rate_policy publish_quota; /* policy for all partitions together */
-    struct broker_quota *quota;       /* which that is a limit of */
-    struct chain *chain;              /* of its partitions */
+    struct rate_policy rate[RATE_KINDS];          /* of each partition that has none of its own */
+    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all partitions together */
+    struct broker_quota *quota;                   /* which that of publishing is a limit of */
+    struct chain *chain;                          /* of its partitions */
     UT_hash_handle hh;
 };
 
@@ -113,10 +111,10 @@ void registry_delete_ns(struct registry *r, const char *name, registry_done done
 void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
                           const struct rate_policy *p, registry_done done, void *ctx);
 /* NULL removes it. */
-void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
-                                   registry_done done, void *ctx);
-void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
-                                       const struct rate_policy *p, registry_done done, void *ctx);
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum quota_kind kind,
+                           const struct rate_policy *p, registry_done done, void *ctx);
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum quota_kind kind,
+                               const struct rate_policy *p, registry_done done, void *ctx);
 
 /* Who asks for the changes that are submitted from now on: an administrator's address. NULL: the
  * broker itself. */
@@ -147,9 +145,9 @@ void registry_grow_partitioned(struct registry *r, const struct topic_name *n, i
  * <force>). */
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
                                  registry_done done, void *ctx);
-void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
-                                            const struct rate_policy *policy, registry_done done,
-                                            void *ctx);
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum quota_kind kind,
+                                    const struct rate_policy *policy, registry_done done,
+                                    void *ctx);
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
                                    const struct rate_policy *policy, registry_done done, void *ctx);
 /* Sets those in <set> and takes out the one named <remove>; each may be NULL. Borrows both. */
@@ -158,6 +156,8 @@ void registry_change_partitioned_properties(struct registry *r, struct partition
 
 /* ---- settings that change while the broker runs: those that settings_is_dynamic ---- */
 
+/* The broker's default rate of that kind: present where one is set. */
+struct rate_policy settings_rate(const struct settings *s, enum rate_kind kind);
 /* The settings in force: of what is dynamic the broker's own (broker->settings) has only what
  * broker.conf says. */
 const struct settings *registry_settings(const struct registry *r);
@@ -171,14 +171,7 @@ TG_MUSTCHECK enum tg_err registry_check_dynamic(const struct registry *r, const 
 void registry_set_dynamic(struct registry *r, const char *name, const char *value,
                           registry_done done, void *ctx);
 
-/* The name of a rate's policy in rows and in REST: publishRate, producerPublishRate. */
-const char *rate_kind_field(enum rate_kind k);
-/* A rate policy as the JSON that is stored and that REST speaks:
- * {"publishThrottlingRateInMsg":n,"publishThrottlingRateInByte":n [,"burst..."]} - see
- * registry_json.c. */
-json_t *rate_policy_to_json(const struct rate_policy *p);
-/* TG_EINVAL / TG_ERANGE with *why (caller frees) for what is no usable policy. */
-TG_MUSTCHECK enum tg_err rate_policy_from_json(struct rate_policy *out, const json_t *j,
-                                               char **why);
+/* A namespace's policies of that kind, by cluster: those of other clusters as they were set. */
+json_t *ns_policies_by_cluster(const struct ns *n, enum rate_kind k, const char *cluster);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mono.h"
 #include "broker/registry_priv.h"
 
 const struct settings *registry_settings(const struct registry *r)
@@ -21,10 +22,38 @@ const json_t *registry_dynamic(const struct registry *r)
     return r->dynamic;
 }
 
+static struct rate_policy a_rate(int64_t msgs, int64_t bytes, bool relative, int64_t period_ns)
+{
+    struct rate_policy p = {
+        .relative_to_publish = relative,
+        .spec = {.msgs.rate = msgs, .bytes.rate = bytes, .period_ns = period_ns}};
+    p.present = tg_limit_spec_is_set(&p.spec);
+    return p;
+}
+
+struct rate_policy settings_rate(const struct settings *s, enum rate_kind kind)
+{
+    switch (kind) {
+    case RATE_OF_TOPIC:
+        return a_rate(s->max_topic_rate_msgs, s->max_topic_rate_bytes, false, 0);
+    case RATE_OF_PRODUCER:
+        return a_rate(s->max_producer_rate_msgs, s->max_producer_rate_bytes, false, 0);
+    case RATE_OF_DISPATCH:
+        return a_rate(s->topic_dispatch_msgs, s->topic_dispatch_bytes, s->dispatch_relative, 0);
+    case RATE_OF_SUBSCRIPTION:
+        return a_rate(s->sub_dispatch_msgs, s->sub_dispatch_bytes, s->dispatch_relative, 0);
+    case RATE_OF_SUBSCRIBING:
+        return a_rate(s->subscribe_rate, 0, false, s->subscribe_period_s * MONO_S);
+    case RATE_KINDS:
+        break;
+    }
+    return (struct rate_policy){0};
+}
+
 enum tg_err registry_check_dynamic(const struct registry *r, const char *name, const char *value,
                                    char **why)
 {
-    struct settings trial = r->settings; /* what is dynamic is a number: nothing is owned twice */
+    struct settings trial = r->settings; /* what is dynamic is no text: nothing is owned twice */
     *why = NULL;
     if (!settings_is_dynamic(name)) {
         *why = xasprintf("%s can't be changed while the broker runs", name);
@@ -67,12 +96,17 @@ enum tg_err dynamic_restore(struct registry *r, const char *name, const json_t *
     return e;
 }
 
-static bool same_default(const struct settings *a, const struct settings *b)
+/* Nothing that topics are given (place_rates) differs. */
+static bool same_for_topics(const struct settings *a, const struct settings *b)
 {
-    return a->max_topic_rate_msgs == b->max_topic_rate_msgs &&
-           a->max_topic_rate_bytes == b->max_topic_rate_bytes &&
-           a->max_producer_rate_msgs == b->max_producer_rate_msgs &&
-           a->max_producer_rate_bytes == b->max_producer_rate_bytes;
+    for (int k = 0; k < RATE_KINDS; k++) {
+        struct rate_policy was = settings_rate(a, (enum rate_kind)k);
+        struct rate_policy is = settings_rate(b, (enum rate_kind)k);
+        if (!rate_policy_equal(&was, &is))
+            return false;
+    }
+    return a->dispatch_throttle_tailing == b->dispatch_throttle_tailing &&
+           a->dispatch_entries_as_messages == b->dispatch_entries_as_messages;
 }
 
 static void dynamic_stored(struct change *c, enum tg_err e)
@@ -91,7 +125,7 @@ static void dynamic_stored(struct change *c, enum tg_err e)
     take(r, c->name, value);
     log_info("setting %s: %s", c->name, value != NULL ? value : "as in broker.conf");
     broker_apply_quota(r);
-    if (same_default(&before, &r->settings))
+    if (same_for_topics(&before, &r->settings))
         change_end(c, TG_OK);
     else
         change_apply_to_all(c, NULL, NULL);

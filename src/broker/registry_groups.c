@@ -112,8 +112,8 @@ static void group_stored(struct change *c, enum tg_err e)
     }
     struct group *g = registry_group(c->registry, c->name);
     struct rate_policy from = policy_of(g != NULL ? g->doc : NULL), to = policy_of(c->doc);
-    registry_limit_changed(c->registry, c->by, "resource group", c->name, "publishRate", &from,
-                           &to);
+    registry_limit_changed(c->registry, c->by, "resource group", c->name, rate_form(RATE_OF_TOPIC),
+                           &from, &to);
     if (g != NULL)
         take_doc(g, c->doc);
     else

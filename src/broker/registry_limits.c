@@ -16,16 +16,16 @@ enum { APPLIED_PER_TURN = 500 }; /* topics: some 100 us */
 /* ---- who changed what ---- */
 
 void registry_limit_changed(struct registry *r, const char *by, const char *kind, const char *name,
-                            const char *policy, const struct rate_policy *from,
+                            const struct policy_form *policy, const struct rate_policy *from,
                             const struct rate_policy *to)
 {
     if (rate_policy_equal(from, to))
         return;
     event_post(r->shard, EVENT_LIMIT_CHANGED,
                json_pack("{s:s?,s:s,s:s,s:s,s:o,s:o}", "by", by, "kind", kind, "name", name,
-                         "policy", policy, "from",
-                         from->present ? rate_policy_to_json(from) : json_null(), "to",
-                         to->present ? rate_policy_to_json(to) : json_null()));
+                         "policy", policy->name, "from",
+                         from->present ? policy_to_json(policy, from) : json_null(), "to",
+                         to->present ? policy_to_json(policy, to) : json_null()));
 }
 
 /* ---- the rounds ---- */
@@ -67,11 +67,6 @@ void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant)
 
 /* ---- a namespace's rates ---- */
 
-static struct rate_policy *rate_of(struct ns *n, enum rate_kind k)
-{
-    return k == RATE_OF_TOPIC ? &n->publish_rate : &n->producer_rate;
-}
-
 static void ns_rate_stored(struct change *c, enum tg_err e)
 {
     if (e != TG_OK) {
@@ -79,9 +74,9 @@ static void ns_rate_stored(struct change *c, enum tg_err e)
         return;
     }
     struct ns *n = registry_ns(c->registry, c->name);
-    registry_limit_changed(c->registry, c->by, "namespace", n->name, rate_kind_field(c->rate_kind),
-                           rate_of(n, c->rate_kind), &c->policy);
-    *rate_of(n, c->rate_kind) = c->policy;
+    registry_limit_changed(c->registry, c->by, "namespace", n->name, rate_form(c->rate_kind),
+                           &n->rate[c->rate_kind], &c->policy);
+    n->rate[c->rate_kind] = c->policy;
     change_apply_to_all(c, n, NULL);
 }
 
@@ -93,25 +88,26 @@ static void ns_begin_set_rate(struct change *c)
         return;
     }
     struct ns next = *n;
-    *rate_of(&next, c->rate_kind) = c->policy;
+    next.rate[c->rate_kind] = c->policy;
     change_put_ns(c, &next, MS_ANY, ns_rate_stored);
 }
 
-static void submit_policy(struct registry *r, void (*begin)(struct change *c), const char *of,
-                          enum rate_kind kind, const struct rate_policy *p, registry_done done,
-                          void *ctx)
+static struct change *policy_change(struct registry *r, void (*begin)(struct change *c),
+                                    const char *of, const struct rate_policy *p, registry_done done,
+                                    void *ctx)
 {
     struct change *c = change_new(r, begin, xstrdup(of), NULL, done, ctx);
-    c->rate_kind = kind;
     if (p != NULL)
         c->policy = *p;
-    change_submit(c);
+    return c;
 }
 
 void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
                           const struct rate_policy *p, registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_rate, ns->name, kind, p, done, ctx);
+    struct change *c = policy_change(r, ns_begin_set_rate, ns->name, p, done, ctx);
+    c->rate_kind = kind;
+    change_submit(c);
 }
 
 /* ---- quotas ---- */
@@ -127,31 +123,32 @@ void broker_apply_quota(struct registry *r)
 
 void tenant_apply_quota(struct tenant *t)
 {
-    broker_quota_set(t->quota, &t->publish_quota, LIMIT_FROM_TENANT);
+    broker_quota_set(t->quota, &t->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_TENANT);
 }
 
 void ns_apply_quota(struct ns *n)
 {
-    broker_quota_set(n->quota, &n->publish_quota, LIMIT_FROM_NAMESPACE);
+    broker_quota_set(n->quota, &n->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_NAMESPACE);
 }
 
 void partitioned_apply_quota(struct partitioned *p)
 {
-    broker_quota_set(p->quota, &p->publish_quota, LIMIT_FROM_TOPIC);
+    broker_quota_set(p->quota, &p->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_TOPIC);
 }
 
 void quota_change_stored(struct change *c, const char *kind, const char *name,
-                         struct rate_policy *policy)
+                         struct rate_policy policy[QUOTA_KINDS])
 {
-    registry_limit_changed(c->registry, c->by, kind, name, "publishQuota", policy, &c->policy);
-    *policy = c->policy;
+    registry_limit_changed(c->registry, c->by, kind, name, quota_form(c->quota_kind),
+                           &policy[c->quota_kind], &c->policy);
+    policy[c->quota_kind] = c->policy;
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)
 {
     struct ns *n = registry_ns(c->registry, c->name);
     if (e == TG_OK) {
-        quota_change_stored(c, "namespace", n->name, &n->publish_quota);
+        quota_change_stored(c, "namespace", n->name, n->quota_policy);
         ns_apply_quota(n);
     }
     change_end(c, e);
@@ -165,21 +162,23 @@ static void ns_begin_set_quota(struct change *c)
         return;
     }
     struct ns next = *n;
-    next.publish_quota = c->policy;
+    next.quota_policy[c->quota_kind] = c->policy;
     change_put_ns(c, &next, MS_ANY, ns_quota_stored);
 }
 
-void registry_set_ns_publish_quota(struct registry *r, struct ns *ns, const struct rate_policy *p,
-                                   registry_done done, void *ctx)
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum quota_kind kind,
+                           const struct rate_policy *p, registry_done done, void *ctx)
 {
-    submit_policy(r, ns_begin_set_quota, ns->name, 0, p, done, ctx);
+    struct change *c = policy_change(r, ns_begin_set_quota, ns->name, p, done, ctx);
+    c->quota_kind = kind;
+    change_submit(c);
 }
 
 static void tenant_quota_stored(struct change *c, enum tg_err e)
 {
     struct tenant *t = registry_tenant(c->registry, c->name);
     if (e == TG_OK) {
-        quota_change_stored(c, "tenant", t->name, &t->publish_quota);
+        quota_change_stored(c, "tenant", t->name, t->quota_policy);
         tenant_apply_quota(t);
     }
     change_end(c, e);
@@ -193,12 +192,14 @@ static void tenant_begin_set_quota(struct change *c)
         return;
     }
     struct tenant next = *t;
-    next.publish_quota = c->policy;
+    next.quota_policy[c->quota_kind] = c->policy;
     change_put_tenant(c, &next, MS_ANY, tenant_quota_stored);
 }
 
-void registry_set_tenant_publish_quota(struct registry *r, struct tenant *t,
-                                       const struct rate_policy *p, registry_done done, void *ctx)
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum quota_kind kind,
+                               const struct rate_policy *p, registry_done done, void *ctx)
 {
-    submit_policy(r, tenant_begin_set_quota, t->name, 0, p, done, ctx);
+    struct change *c = policy_change(r, tenant_begin_set_quota, t->name, p, done, ctx);
+    c->quota_kind = kind;
+    change_submit(c);
 }

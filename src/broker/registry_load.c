@@ -53,19 +53,6 @@ static enum tg_err read_block(struct load *l, const char *key, const char *rest,
     return block_restore(l->registry, key, doc);
 }
 
-static TG_MUSTCHECK enum tg_err read_rate(const char *key, const json_t *doc, const char *field,
-                                          struct rate_policy *out)
-{
-    *out = (struct rate_policy){0};
-    json_t *rate = json_object_get(doc, field);
-    char *why = NULL;
-    if (rate == NULL || rate_policy_from_json(out, rate, &why) == TG_OK)
-        return TG_OK;
-    log_error("metadata row %s: %s: %s", key, field, why);
-    free(why);
-    return TG_ECORRUPT;
-}
-
 static enum tg_err read_group(struct load *l, const char *key, const char *rest, json_t *row)
 {
     json_t *doc;
@@ -96,32 +83,23 @@ static TG_MUSTCHECK enum tg_err read_hung(struct load *l, const char *key, const
 
 static enum tg_err read_tenant(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy quota;
+    struct rate_policy quota[QUOTA_KINDS];
     struct group *group;
-    enum tg_err e = read_rate(key, doc, "publishQuota", &quota);
+    enum tg_err e = read_hung(l, key, doc, &group);
     if (e == TG_OK)
-        e = read_hung(l, key, doc, &group);
+        e = tenant_policies_from_row(quota, doc, key);
     if (e != TG_OK)
         return e;
-    json_object_del(doc, "publishQuota");
-    json_object_del(doc, "resourceGroup"); /* the rest is TenantInfo */
     struct tenant *t = registry_add_tenant(l->registry, rest, doc);
-    t->publish_quota = quota;
+    memcpy(t->quota_policy, quota, sizeof quota);
     tenant_hang(l->registry, t, group);
     return TG_OK;
 }
 
 static enum tg_err read_ns(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate, producer, quota;
     struct group *group;
-    enum tg_err e = read_rate(key, doc, "publishRate", &rate);
-    if (e == TG_OK)
-        e = read_rate(key, doc, "producerPublishRate", &producer);
-    if (e == TG_OK)
-        e = read_rate(key, doc, "publishQuota", &quota);
-    if (e == TG_OK)
-        e = read_hung(l, key, doc, &group);
+    enum tg_err e = read_hung(l, key, doc, &group);
     if (e != TG_OK)
         return e;
     const char *slash = strchr(rest, '/');
@@ -132,11 +110,8 @@ static enum tg_err read_ns(struct load *l, const char *key, const char *rest, js
     if (t == NULL || (policies != NULL && !json_is_object(policies)))
         return TG_ECORRUPT;
     struct ns *n = registry_add_ns(l->registry, t, rest, policies);
-    n->publish_rate = rate;
-    n->producer_rate = producer;
-    n->publish_quota = quota;
     ns_hang(l->registry, n, group);
-    return TG_OK;
+    return ns_policies_from_row(n, doc, l->registry->settings.cluster_name, key);
 }
 
 /* The full name of what a key is about; fini it. */
@@ -151,15 +126,8 @@ static TG_MUSTCHECK enum tg_err parse_rest(struct topic_name *out, const char *r
 
 static enum tg_err read_partitioned(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy rate, producer, quota;
     struct topic_name n;
-    enum tg_err e = read_rate(key, doc, "publishRate", &rate);
-    if (e == TG_OK)
-        e = read_rate(key, doc, "producerPublishRate", &producer);
-    if (e == TG_OK)
-        e = read_rate(key, doc, "publishQuota", &quota);
-    if (e == TG_OK)
-        e = parse_rest(&n, rest, strlen(rest));
+    enum tg_err e = parse_rest(&n, rest, strlen(rest));
     if (e != TG_OK)
         return e;
     struct ns *ns = registry_ns(l->registry, n.ns);
@@ -170,9 +138,7 @@ static enum tg_err read_partitioned(struct load *l, const char *key, const char 
     } else {
         struct partitioned *p =
             registry_add_partitioned(l->registry, ns, n.full, (int)partitions, properties);
-        p->publish_rate = rate;
-        p->producer_rate = producer;
-        p->publish_quota = quota;
+        e = partitioned_policies_from_row(p, doc, key);
     }
     topic_name_fini(&n);
     return e;

@@ -24,18 +24,6 @@ char *partitioned_key(const char *full_name)
     return xasprintf("partitioned/%s", full_name + SCHEME_LEN);
 }
 
-json_t *partitioned_row(const struct partitioned *p)
-{
-    json_t *row = json_object();
-    json_object_set_new(row, "partitions", json_integer(p->partitions));
-    if (p->properties != NULL)
-        json_object_set_new(row, "properties", json_deep_copy(p->properties));
-    row_put_policy(row, "publishRate", &p->publish_rate);
-    row_put_policy(row, "producerPublishRate", &p->producer_rate);
-    row_put_policy(row, "publishQuota", &p->publish_quota);
-    return row;
-}
-
 static void put_row(struct change *c, const struct partitioned *next, int64_t expected,
                     void (*stored)(struct change *c, enum tg_err e))
 {
@@ -398,11 +386,6 @@ void registry_delete_partitioned(struct registry *r, const struct topic_name *n,
 
 /* ---- policy and properties ---- */
 
-static struct rate_policy *rate_of(struct partitioned *p, enum rate_kind k)
-{
-    return k == RATE_OF_TOPIC ? &p->publish_rate : &p->producer_rate;
-}
-
 static void partitioned_rate_stored(struct change *c, enum tg_err e)
 {
     if (e != TG_OK) {
@@ -411,8 +394,8 @@ static void partitioned_rate_stored(struct change *c, enum tg_err e)
     }
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
     registry_limit_changed(c->registry, c->by, "partitioned topic", p->name,
-                           rate_kind_field(c->rate_kind), rate_of(p, c->rate_kind), &c->policy);
-    *rate_of(p, c->rate_kind) = c->policy;
+                           rate_form(c->rate_kind), &p->rate[c->rate_kind], &c->policy);
+    p->rate[c->rate_kind] = c->policy;
     change_in_steps(c, apply_to_some);
 }
 
@@ -424,32 +407,33 @@ static void partitioned_begin_set_rate(struct change *c)
         return;
     }
     struct partitioned next = *p;
-    *rate_of(&next, c->rate_kind) = c->policy;
+    next.rate[c->rate_kind] = c->policy;
     put_row(c, &next, MS_ANY, partitioned_rate_stored);
 }
 
-static void submit_policy(struct registry *r, void (*begin)(struct change *c),
-                          const struct partitioned *p, enum rate_kind kind,
-                          const struct rate_policy *policy, registry_done done, void *ctx)
+static struct change *policy_change(struct registry *r, void (*begin)(struct change *c),
+                                    const struct partitioned *p, const struct rate_policy *policy,
+                                    registry_done done, void *ctx)
 {
     struct change *c = change_of(r, p->name, begin, NULL, done, ctx);
-    c->rate_kind = kind;
     if (policy != NULL)
         c->policy = *policy;
-    change_submit(c);
+    return c;
 }
 
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
                                    const struct rate_policy *policy, registry_done done, void *ctx)
 {
-    submit_policy(r, partitioned_begin_set_rate, p, kind, policy, done, ctx);
+    struct change *c = policy_change(r, partitioned_begin_set_rate, p, policy, done, ctx);
+    c->rate_kind = kind;
+    change_submit(c);
 }
 
 static void partitioned_quota_stored(struct change *c, enum tg_err e)
 {
     struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
     if (e == TG_OK) {
-        quota_change_stored(c, "partitioned topic", p->name, &p->publish_quota);
+        quota_change_stored(c, "partitioned topic", p->name, p->quota_policy);
         partitioned_apply_quota(p);
     }
     change_end(c, e);
@@ -463,15 +447,16 @@ static void partitioned_begin_set_quota(struct change *c)
         return;
     }
     struct partitioned next = *p;
-    next.publish_quota = c->policy;
+    next.quota_policy[c->quota_kind] = c->policy;
     put_row(c, &next, MS_ANY, partitioned_quota_stored);
 }
 
-void registry_set_partitioned_publish_quota(struct registry *r, struct partitioned *p,
-                                            const struct rate_policy *policy, registry_done done,
-                                            void *ctx)
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum quota_kind kind,
+                                    const struct rate_policy *policy, registry_done done, void *ctx)
 {
-    submit_policy(r, partitioned_begin_set_quota, p, 0, policy, done, ctx);
+    struct change *c = policy_change(r, partitioned_begin_set_quota, p, policy, done, ctx);
+    c->quota_kind = kind;
+    change_submit(c);
 }
 
 static void partitioned_properties_stored(struct change *c, enum tg_err e)

@@ -26,6 +26,7 @@ struct change {
     json_t *doc;
     struct rate_policy policy;
     enum rate_kind rate_kind;
+    enum quota_kind quota_kind;
     struct topic_name topic;
     int partitions;
     bool is_new, force;
@@ -78,9 +79,10 @@ void round_skip(struct registry *r, const struct place *p);
 /* The last step of a change: puts in force what applies to each topic of <ns>, of <tenant>, or
  * (both NULL) of the broker now, then ends the change. */
 void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant);
-/* A quota's policy is stored: it is told, and taken into <policy>; putting it in force follows. */
+/* A quota's policy is stored: it is told, and taken into <policy>; putting it in force follows.
+ */
 void quota_change_stored(struct change *c, const char *kind, const char *name,
-                         struct rate_policy *policy);
+                         struct rate_policy policy[QUOTA_KINDS]);
 /* Put a quota in force: after the load, when its place is made, and after each change. */
 void broker_apply_quota(struct registry *r);
 void tenant_apply_quota(struct tenant *t);
@@ -104,7 +106,7 @@ TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, c
 /* An event: the policy, or setting, of <kind> <name> is now <to>, by whoever asked for the change
  * under way. Nothing when both are the same. */
 void registry_limit_changed(struct registry *r, const char *by, const char *kind, const char *name,
-                            const char *policy, const struct rate_policy *from,
+                            const struct policy_form *policy, const struct rate_policy *from,
                             const struct rate_policy *to);
 
 /* ---- blocks (registry_blocks.c) ---- */
@@ -141,15 +143,23 @@ void partitioned_free(struct partitioned *p);
 void ns_free_if_gone(struct ns *n);
 
 /* What is to be stored of it: its document, limits and group. Where a change is to be written
- * first, of a copy that has it.
+ * first, of a copy that has it. And its limits out of its row; TG_ECORRUPT: it was logged, with
+ * <key>. (registry_rows.c.)
  * {"adminRoles":[...],"allowedClusters":[...],"publishQuota":{...},"resourceGroup":"g"} */
 json_t *tenant_row(const struct tenant *t);
-/* {"policies":{...},"publishRate":{...},"publishQuota":{...},"resourceGroup":"g"} */
-json_t *ns_row(const struct ns *n);
+/* Leaves of the row what is no limit. */
+TG_MUSTCHECK enum tg_err tenant_policies_from_row(struct rate_policy quota[QUOTA_KINDS],
+                                                  json_t *row, const char *key);
+/* {"policies":{"topicDispatchRate":{"<cluster>":{...}},...},"publishRate":{...},
+ *  "publishQuota":{...},"resourceGroup":"g"} */
+json_t *ns_row(const struct ns *n, const char *cluster);
+/* Its document is the row's already. */
+TG_MUSTCHECK enum tg_err ns_policies_from_row(struct ns *n, const json_t *row, const char *cluster,
+                                              const char *key);
 /* {"partitions":n,"properties":{...},"publishRate":{...},"publishQuota":{...}} */
 json_t *partitioned_row(const struct partitioned *p);
-/* Nothing where it is not set. */
-void row_put_policy(json_t *row, const char *field, const struct rate_policy *p);
+TG_MUSTCHECK enum tg_err partitioned_policies_from_row(struct partitioned *p, const json_t *row,
+                                                       const char *key);
 /* Writes the row of what c->name is to be; c->stored follows. */
 void change_put_tenant(struct change *c, const struct tenant *next, int64_t expected,
                        void (*stored)(struct change *c, enum tg_err e));

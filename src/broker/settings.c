@@ -221,8 +221,11 @@ bool settings_is_dynamic(const char *key)
 void settings_copy_one(struct settings *to, const struct settings *from, const char *key)
 {
     const struct setting *row = find(key);
-    TG_ASSERT(row && (row->kind == SETTING_WHOLE || row->kind == SETTING_SIZE));
-    *whole_of(to, row) = *whole_of(from, row);
+    TG_ASSERT(row && !is_text(row));
+    if (row->kind == SETTING_CHOICE)
+        *choice_of(to, row) = *choice_of(from, row);
+    else
+        *whole_of(to, row) = *whole_of(from, row);
 }
 
 static int64_t quarter_of_machine(void)

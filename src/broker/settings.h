@@ -42,6 +42,17 @@ struct settings {
     int64_t max_producer_rate_bytes; /* maxPublishRatePerProducerInBytes */
     int64_t broker_quota_msgs;       /* brokerPublisherThrottlingMaxMessageRate */
     int64_t broker_quota_bytes;      /* brokerPublisherThrottlingMaxByteRate */
+    int64_t topic_dispatch_msgs;     /* dispatchThrottlingRatePerTopicInMsg; and so on */
+    int64_t topic_dispatch_bytes;    /* dispatchThrottlingRatePerTopicInByte */
+    int64_t sub_dispatch_msgs;       /* dispatchThrottlingRatePerSubscriptionInMsg */
+    int64_t sub_dispatch_bytes;      /* dispatchThrottlingRatePerSubscriptionInByte */
+    int64_t broker_dispatch_msgs;    /* dispatchThrottlingRateInMsg */
+    int64_t broker_dispatch_bytes;   /* dispatchThrottlingRateInByte */
+    bool dispatch_relative;          /* dispatchThrottlingRateRelativeToPublishRate */
+    bool dispatch_throttle_tailing;  /* dispatchThrottlingOnNonBacklogConsumerEnabled */
+    bool dispatch_entries_as_messages; /* dispatchThrottlingOnBatchMessageEnabled */
+    int64_t subscribe_rate;            /* subscribeThrottlingRatePerConsumer */
+    int64_t subscribe_period_s;        /* subscribeRatePeriodPerConsumerInSecond */
     /* ours */
     int64_t handshake_ms;          /* tidegateHandshakeTimeoutMs */
     int64_t park_delay_ms;         /* tidegateParkDelayMs: the parking allowance as a delay */
@@ -68,7 +79,7 @@ TG_MUSTCHECK enum tg_err settings_set(struct settings *s, const char *key, const
 /* May it be changed while the broker runs? (registry.h.) False also where there is none of that
  * name. */
 bool settings_is_dynamic(const char *key);
-/* <key>, a number, becomes what it is in <from>. */
+/* <key>, a number or a choice, becomes what it is in <from>. */
 void settings_copy_one(struct settings *to, const struct settings *from, const char *key);
 /* Reads key=value lines; '#' and blank lines are skipped; unknown keys are logged as warnings. On
  * error *why names file and line too. */

@@ -10,8 +10,9 @@
 #define TRUTH     .kind = SETTING_CHOICE, .word = {"false", "true"}
 
 /* 2^40: the highest rate that the limiter's arithmetic promises (include/tidegate/limiter.h). */
-#define RATE_MAX (INT64_C(1) << 40)
-#define MIB      (INT64_C(1) << 20)
+#define RATE_MAX      (INT64_C(1) << 40)
+#define MIB           (INT64_C(1) << 20)
+#define DYNAMIC_TRUTH .is_dynamic = 1, TRUTH
 #define DYNAMIC_RATE                                                                               \
     .kind = SETTING_WHOLE, .is_dynamic = 1, .standard = "0", .min = -1, .max = RATE_MAX
 
@@ -145,6 +146,61 @@ const struct setting setting_table[] = {
      AT(broker_quota_bytes),
      DYNAMIC_RATE,
      .doc = "The same in bytes per second (metadata and payload)."},
+    {.name = "dispatchThrottlingRatePerTopicInMsg",
+     AT(topic_dispatch_msgs),
+     DYNAMIC_RATE,
+     .doc = "Messages per second that each topic whose own dispatchRate and whose namespace's say "
+            "nothing may send to all its subscriptions together; 0 or -1: no limit."},
+    {.name = "dispatchThrottlingRatePerTopicInByte",
+     AT(topic_dispatch_bytes),
+     DYNAMIC_RATE,
+     .doc = "The same in bytes per second (metadata and payload)."},
+    {.name = "dispatchThrottlingRatePerSubscriptionInMsg",
+     AT(sub_dispatch_msgs),
+     DYNAMIC_RATE,
+     .doc = "Messages per second that may be sent to each subscription of a topic whose own "
+            "subscriptionDispatchRate and whose namespace's say nothing; 0 or -1: no limit."},
+    {.name = "dispatchThrottlingRatePerSubscriptionInByte",
+     AT(sub_dispatch_bytes),
+     DYNAMIC_RATE,
+     .doc = "The same in bytes per second (metadata and payload)."},
+    {.name = "dispatchThrottlingRateRelativeToPublishRate",
+     AT(dispatch_relative),
+     DYNAMIC_TRUTH,
+     .standard = "false",
+     .doc = "Whether what is published to a topic now is added to the four rates above."},
+    {.name = "dispatchThrottlingRateInMsg",
+     AT(broker_dispatch_msgs),
+     DYNAMIC_RATE,
+     .doc = "Messages per second that all topics of the broker together may send to their "
+            "subscriptions; 0 or -1: no limit."},
+    {.name = "dispatchThrottlingRateInByte",
+     AT(broker_dispatch_bytes),
+     DYNAMIC_RATE,
+     .doc = "The same in bytes per second (metadata and payload)."},
+    {.name = "dispatchThrottlingOnNonBacklogConsumerEnabled",
+     AT(dispatch_throttle_tailing),
+     DYNAMIC_TRUTH,
+     .standard = "true",
+     .doc = "Whether dispatch limits also hold for subscriptions that have no backlog."},
+    {.name = "dispatchThrottlingOnBatchMessageEnabled",
+     AT(dispatch_entries_as_messages),
+     DYNAMIC_TRUTH,
+     .standard = "false",
+     .doc = "Whether dispatch limits count a batch as one message instead of what it holds."},
+    {.name = "subscribeThrottlingRatePerConsumer",
+     AT(subscribe_rate),
+     DYNAMIC_RATE,
+     .doc = "How often each consumer of a topic whose own subscribeRate and whose namespace's say "
+            "nothing may subscribe in the period below; 0 or -1: no limit."},
+    {.name = "subscribeRatePeriodPerConsumerInSecond",
+     AT(subscribe_period_s),
+     .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
+     .standard = "30",
+     .min = 1,
+     .max = 3600,
+     .doc = "The period of subscribeThrottlingRatePerConsumer in seconds."},
     {.name = "maxPendingPublishRequestsPerConnection",
      AT(max_pending_per_connection),
      .kind = SETTING_WHOLE,

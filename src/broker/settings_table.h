@@ -25,7 +25,7 @@ struct setting {
     const char *remark; /* joined to what is allowed; NULL: nothing */
     enum setting_kind kind;
     int may_be_empty;
-    int is_dynamic; /* a number that may be changed while the broker runs: registry_dynamic.c */
+    int is_dynamic; /* no text; may be changed while the broker runs: registry_dynamic.c */
 };
 
 extern const struct setting setting_table[];

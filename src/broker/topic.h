@@ -33,9 +33,11 @@ struct in_flight {
     uint32_t messages, bytes;
 };
 
-/* What applies to it and to each producer on it. */
+/* What applies to it, and to each producer, subscription and consumer on it. */
 struct topic_rates {
     struct rate_choice kind[RATE_KINDS];
+    bool throttle_tailing;    /* dispatch limits hold for subscriptions without a backlog, too */
+    bool entries_as_messages; /* dispatch limits count a batch as one message */
 };
 
 struct topic {

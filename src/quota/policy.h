@@ -1,6 +1,6 @@
-/* policy.h - which rate applies to a topic, or to each producer on it: the topic's own policy, else
- * the namespace's, else the broker's default (maxPublishRatePerTopicInMessages / InBytes,
- * maxPublishRatePerProducerInMessages / InBytes). Pulsar's precedence. Pure. */
+/* policy.h - which rate applies to a topic, to each producer or subscription on it, or to each
+ * consumer that comes: the topic's own policy, else the namespace's, else the broker's default
+ * (a setting of broker.conf). Pulsar's precedence. Pure. */
 #ifndef QUOTA_POLICY_H
 #define QUOTA_POLICY_H
 
@@ -11,18 +11,30 @@
  * what is wider. */
 struct rate_policy {
     bool present;
-    bool dry_run; /* counts whom it would have held up, and holds up nobody */
+    bool dry_run;             /* counts whom it would have held up, and holds up nobody */
+    bool relative_to_publish; /* of dispatch: what is published now is added to its rates */
     struct tg_limit_spec spec;
     uint32_t weight; /* its share in the queues of what is wider; 0: 1 */
 };
 
 /* The rates that a topic has policies for. */
-enum rate_kind { RATE_OF_TOPIC, RATE_OF_PRODUCER, RATE_KINDS };
+enum rate_kind {
+    RATE_OF_TOPIC,        /* published to it */
+    RATE_OF_PRODUCER,     /* published by each producer */
+    RATE_OF_DISPATCH,     /* dispatched to all its subscriptions together */
+    RATE_OF_SUBSCRIPTION, /* dispatched to each subscription */
+    RATE_OF_SUBSCRIBING,  /* attempts of each consumer to subscribe, in spec.msgs */
+    RATE_KINDS
+};
+
+/* The totals over many topics that a place has policies for. */
+enum quota_kind { QUOTA_OF_PUBLISHING, QUOTA_OF_DISPATCH, QUOTA_KINDS };
 
 struct rate_choice {
     struct tg_limit_spec spec;
     enum limit_source source;
     bool dry_run;
+    bool relative_to_publish;
     uint32_t weight; /* 0: 1 */
 };
 
@@ -34,8 +46,8 @@ static inline uint32_t weight_or_1(uint32_t weight)
 /* Would setting one in the other's place change nothing? */
 bool rate_policy_equal(const struct rate_policy *a, const struct rate_policy *b);
 
-struct rate_choice policy_publish_rate(const struct rate_policy *topic,
-                                       const struct rate_policy *ns,
-                                       const struct tg_limit_spec *broker_default);
+/* Each may be NULL or not present: it says nothing. */
+struct rate_choice policy_rate(const struct rate_policy *topic, const struct rate_policy *ns,
+                               const struct rate_policy *broker_default);
 
 #endif

