@@ -359,6 +359,7 @@ void broker_close(struct broker *b)
         if (s->log) {
             ms_port_close(s->meta);
             ls_port_close(s->log);
+            subscribe_attempts_fini(&s->subscribe_attempts);
             arena_free(s->arena);
         }
         if (s->worker)

@@ -12,6 +12,7 @@
 #include "broker/letter.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
+#include "broker/subscribe_limit.h"
 #include "net/stream.h"
 #include "net/worker.h"
 #include "quota/quota.h"
@@ -48,6 +49,7 @@ struct shard {
     struct link *links_orphaned;         /* link.c: whose other worker has ended first */
     struct letter_queue unsent[BROKER_WORKERS_MAX], undelivered; /* letter.c */
     struct timer unsent_timer;
+    struct subscribe_attempts subscribe_attempts;
     struct block_set *blocks;   /* in force here (blocking.h); NULL before the first */
     struct walk_part *walks;    /* under way here */
     struct timer stalled_timer; /* front.c */

@@ -225,8 +225,12 @@ void cmd_subscribe(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
     }
     struct topic *t = topic_named(c->shard, in->topic);
     struct consumer_opening *o = opening_new(c, in);
-    if (t)
-        find_subscription(o, t);
-    else
+    k = o->consumer;
+    if (!t)
         refuse_for(o, TG_EBUSY, "topic");
+    else if (!subscribe_limit_admit(t->subscribing, &c->shard->subscribe_attempts, t->name.full,
+                                    c->peer, k->name, k->id, shard_now_ns(c->shard)))
+        refuse(o, E(ServiceNotReady), "it subscribes more often than subscribeRate allows");
+    else
+        find_subscription(o, t);
 }

@@ -1,6 +1,5 @@
 /* group.h - resource groups: a quota with a name of its own, hung on namespaces and tenants,
- * whatever their number: what is published to all of them together. Also what is kept for Pulsar's
- * sake: the rates of dispatch, which are not enforced yet.
+ * whatever their number: what is published to all of them together, and what is sent to consumers.
  *
  * Owner: the control worker. Kept in the metadata store as resourcegroup/<name>. */
 #ifndef BROKER_GROUP_H
@@ -44,7 +43,10 @@ void registry_set_tenant_group(struct registry *r, struct tenant *t, const char 
 /* What was sent, by today's names: those of PIP-82 are known too, whatever the case of their
  * letters; null is as if it were absent. TG_EINVAL, TG_ERANGE with *why (caller frees). */
 TG_MUSTCHECK enum tg_err group_doc_read(const json_t *sent, json_t **doc, char **why);
-/* The publishing side of a document. TG_ERANGE with *why (caller frees, may be NULL). */
-TG_MUSTCHECK enum tg_err group_doc_policy(const json_t *doc, struct rate_policy *out, char **why);
+/* One side of a document. TG_ERANGE with *why (caller frees, may be NULL). */
+TG_MUSTCHECK enum tg_err group_doc_policy(const json_t *doc, enum quota_kind kind,
+                                          struct rate_policy *out, char **why);
+/* Both can be. As group_doc_policy. */
+TG_MUSTCHECK enum tg_err group_doc_check(const json_t *doc, char **why);
 
 #endif

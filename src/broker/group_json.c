@@ -1,8 +1,9 @@
 /* group_json.c - a resource group as JSON: what REST speaks and what is stored.
  *
- * The first names are today's of Pulsar; those of dispatch are kept and answered, not enforced. The
- * others are ours, in the same style. PIP-82 spelt some letters otherwise, and "Ratelimit" in
- * answers. */
+ * The first names are today's of Pulsar; those of replication are kept and answered, not enforced.
+ * The others are ours, in the same style. PIP-82 spelt some letters otherwise, and "Ratelimit" in
+ * answers. A group has no weight: it stands in no wider queue itself, its namespaces and tenants
+ * do. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +19,26 @@
 static const struct group_field {
     const char *name, *alias;
     int64_t least, most;
+    bool is_truth;
 } fields[] = {
-    {"publishRateInMsgs", "publishRatelimitinmsgs", -1, RATE_MAX},
-    {"publishRateInBytes", "publishRatelimitinbytes", -1, RATE_MAX},
-    {"dispatchRateInMsgs", "dispatchRatelimitinmsgs", -1, RATE_MAX},
-    {"dispatchRateInBytes", "dispatchRatelimitinbytes", -1, RATE_MAX},
-    {"replicationDispatchRateInMsgs", NULL, -1, RATE_MAX},
-    {"replicationDispatchRateInBytes", NULL, -1, RATE_MAX},
-    {"publishBurstInMsgs", NULL, 0, BURST_MAX},
-    {"publishBurstInBytes", NULL, 0, BURST_MAX},
-    {"publishPeakInMsgs", NULL, 0, RATE_MAX},
-    {"publishPeakInBytes", NULL, 0, RATE_MAX},
-    {"publishPeriodInMs", NULL, 0, 3600000},
+    {"publishRateInMsgs", "publishRatelimitinmsgs", -1, RATE_MAX, false},
+    {"publishRateInBytes", "publishRatelimitinbytes", -1, RATE_MAX, false},
+    {"dispatchRateInMsgs", "dispatchRatelimitinmsgs", -1, RATE_MAX, false},
+    {"dispatchRateInBytes", "dispatchRatelimitinbytes", -1, RATE_MAX, false},
+    {"replicationDispatchRateInMsgs", NULL, -1, RATE_MAX, false},
+    {"replicationDispatchRateInBytes", NULL, -1, RATE_MAX, false},
+    {"publishBurstInMsgs", NULL, 0, BURST_MAX, false},
+    {"publishBurstInBytes", NULL, 0, BURST_MAX, false},
+    {"publishPeakInMsgs", NULL, 0, RATE_MAX, false},
+    {"publishPeakInBytes", NULL, 0, RATE_MAX, false},
+    {"publishPeriodInMs", NULL, 0, 3600000, false},
+    {"publishEnforce", NULL, 0, 0, true},
+    {"dispatchBurstInMsgs", NULL, 0, BURST_MAX, false},
+    {"dispatchBurstInBytes", NULL, 0, BURST_MAX, false},
+    {"dispatchPeakInMsgs", NULL, 0, RATE_MAX, false},
+    {"dispatchPeakInBytes", NULL, 0, RATE_MAX, false},
+    {"dispatchPeriodInMs", NULL, 0, 3600000, false},
+    {"dispatchEnforce", NULL, 0, 0, true},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -62,6 +71,14 @@ static enum tg_err read_field(json_t *doc, const char *name, const json_t *value
         return refuse_unknown(name, why);
     if (json_is_null(value))
         return TG_OK;
+    if (f->is_truth && !json_is_boolean(value)) {
+        *why = xasprintf("%s: allowed: true or false", f->name);
+        return TG_EINVAL;
+    }
+    if (f->is_truth) {
+        json_object_set(doc, f->name, (json_t *)(uintptr_t)value);
+        return TG_OK;
+    }
     if (!json_is_integer(value)) {
         *why = xasprintf("%s: allowed: a whole number from %" PRId64 " to %" PRId64, f->name,
                          f->least, f->most);
@@ -106,27 +123,44 @@ static int64_t number(const json_t *doc, const char *name)
     return json_integer_value(json_object_get(doc, name)); /* 0 where it is not set */
 }
 
+/* The names of one side of it. */
+struct side {
+    const char *rate[2], *burst[2], *peak[2]; /* of messages, of bytes */
+    const char *period, *enforce;
+};
+
+static const struct side sides[QUOTA_KINDS] = {
+    [QUOTA_OF_PUBLISHING] = {{"publishRateInMsgs", "publishRateInBytes"},
+                             {"publishBurstInMsgs", "publishBurstInBytes"},
+                             {"publishPeakInMsgs", "publishPeakInBytes"},
+                             "publishPeriodInMs",
+                             "publishEnforce"},
+    [QUOTA_OF_DISPATCH] = {{"dispatchRateInMsgs", "dispatchRateInBytes"},
+                           {"dispatchBurstInMsgs", "dispatchBurstInBytes"},
+                           {"dispatchPeakInMsgs", "dispatchPeakInBytes"},
+                           "dispatchPeriodInMs",
+                           "dispatchEnforce"},
+};
+
 /* A burst or peak of what has no rate waits until it has one. */
-static struct tg_rate_spec rate_of(const json_t *doc, const char *rate, const char *burst,
-                                   const char *peak)
+static struct tg_rate_spec rate_of(const json_t *doc, const struct side *s, int dimension)
 {
-    struct tg_rate_spec r = {.rate = number(doc, rate)};
+    struct tg_rate_spec r = {.rate = number(doc, s->rate[dimension])};
     if (r.rate > 0) {
-        r.burst = number(doc, burst);
-        r.peak = number(doc, peak);
+        r.burst = number(doc, s->burst[dimension]);
+        r.peak = number(doc, s->peak[dimension]);
     }
     return r;
 }
 
-enum tg_err group_doc_policy(const json_t *doc, struct rate_policy *out, char **why)
+enum tg_err group_doc_policy(const json_t *doc, enum quota_kind kind, struct rate_policy *out,
+                             char **why)
 {
-    *out = (struct rate_policy){
-        .spec = {
-            .msgs = rate_of(doc, "publishRateInMsgs", "publishBurstInMsgs", "publishPeakInMsgs"),
-            .bytes =
-                rate_of(doc, "publishRateInBytes", "publishBurstInBytes", "publishPeakInBytes"),
-            .period_ns = number(doc, "publishPeriodInMs") * MONO_MS,
-        }};
+    const struct side *s = &sides[kind];
+    *out = (struct rate_policy){.dry_run = json_is_false(json_object_get(doc, s->enforce)),
+                                .spec = {.msgs = rate_of(doc, s, 0),
+                                         .bytes = rate_of(doc, s, 1),
+                                         .period_ns = number(doc, s->period) * MONO_MS}};
     out->present = tg_limit_spec_is_set(&out->spec);
     enum tg_limit_problem problem = tg_limit_check(&out->spec);
     *why = NULL;
@@ -134,4 +168,14 @@ enum tg_err group_doc_policy(const json_t *doc, struct rate_policy *out, char **
         return TG_OK;
     *why = xasprintf("this resource group can't be: %s", tg_limit_problem_text(problem));
     return TG_ERANGE;
+}
+
+enum tg_err group_doc_check(const json_t *doc, char **why)
+{
+    struct rate_policy p;
+    enum tg_err e = TG_OK;
+    *why = NULL;
+    for (int k = 0; k < QUOTA_KINDS && e == TG_OK; k++)
+        e = group_doc_policy(doc, (enum quota_kind)k, &p, why);
+    return e;
 }

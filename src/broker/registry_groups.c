@@ -26,19 +26,19 @@ struct group *registry_groups(struct registry *r)
     return r->groups;
 }
 
-/* Of a document that has passed group_doc_policy; NULL: none. */
-static struct rate_policy policy_of(const json_t *doc)
+/* Of a document that has passed group_doc_check; NULL: none. */
+static struct rate_policy policy_of(const json_t *doc, enum quota_kind k)
 {
     struct rate_policy p = {0};
     char *why;
-    enum tg_err e = doc != NULL ? group_doc_policy(doc, &p, &why) : TG_OK;
+    enum tg_err e = doc != NULL ? group_doc_policy(doc, k, &p, &why) : TG_OK;
     TG_ASSERT(e == TG_OK);
     return p;
 }
 
 static void take_doc(struct group *g, json_t *doc)
 {
-    struct rate_policy p = policy_of(doc);
+    struct rate_policy p = policy_of(doc, QUOTA_OF_PUBLISHING);
     json_t *before = g->doc;
     g->doc = json_incref(doc);
     json_decref(before);
@@ -111,9 +111,13 @@ static void group_stored(struct change *c, enum tg_err e)
         return;
     }
     struct group *g = registry_group(c->registry, c->name);
-    struct rate_policy from = policy_of(g != NULL ? g->doc : NULL), to = policy_of(c->doc);
-    registry_limit_changed(c->registry, c->by, "resource group", c->name, rate_form(RATE_OF_TOPIC),
-                           &from, &to);
+    for (int k = 0; k < QUOTA_KINDS; k++) {
+        struct rate_policy from = policy_of(g != NULL ? g->doc : NULL, (enum quota_kind)k);
+        struct rate_policy to = policy_of(c->doc, (enum quota_kind)k);
+        registry_limit_changed(c->registry, c->by, "resource group", c->name,
+                               rate_form(k == QUOTA_OF_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC),
+                               &from, &to);
+    }
     if (g != NULL)
         take_doc(g, c->doc);
     else
@@ -130,9 +134,8 @@ static void group_begin_put(struct change *c)
         json_decref(c->doc);
         c->doc = whole;
     }
-    struct rate_policy p;
     char *why;
-    enum tg_err e = group_doc_policy(c->doc, &p, &why);
+    enum tg_err e = group_doc_check(c->doc, &why);
     free(why);
     if (e != TG_OK) {
         change_end(c, e);

@@ -56,10 +56,9 @@ static enum tg_err read_block(struct load *l, const char *key, const char *rest,
 static enum tg_err read_group(struct load *l, const char *key, const char *rest, json_t *row)
 {
     json_t *doc;
-    struct rate_policy policy;
     char *why = NULL;
     enum tg_err e = group_doc_read(row, &doc, &why);
-    if (e == TG_OK && (e = group_doc_policy(doc, &policy, &why)) == TG_OK)
+    if (e == TG_OK && (e = group_doc_check(doc, &why)) == TG_OK)
         registry_add_group(l->registry, rest, doc);
     if (e != TG_OK)
         log_error("metadata row %s: %s", key, why);

@@ -158,6 +158,7 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates)
 {
     const struct rate_choice *rate = &rates->kind[RATE_OF_TOPIC];
     set_producer_rate(t, &rates->kind[RATE_OF_PRODUCER]);
+    subscribe_limit_set(&t->subscribing, &rates->kind[RATE_OF_SUBSCRIBING], shard_now_ns(t->shard));
     if (topic_line_set_limit(&t->publish, rate))
         publish_limit_changed(t);
     set_weight(t, weight_or_1(rate->weight));
@@ -313,5 +314,6 @@ void topic_free(struct topic *t)
     json_decref(t->properties);
     free(t->ring);
     topic_line_fini(&t->publish);
+    subscribe_limit_free(t->subscribing);
     free(t);
 }

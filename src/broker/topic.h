@@ -69,8 +69,9 @@ struct topic {
 
     struct producer *producers; /* list */
     uint32_t producer_count;
-    struct subscription *subscriptions; /* map by name */
-    struct message_counts *counts;      /* how many messages lie in which entries: for backlogs */
+    struct subscription *subscriptions;  /* map by name */
+    struct subscribe_limit *subscribing; /* of each consumer that comes; NULL: none */
+    struct message_counts *counts;       /* how many messages lie in which entries: for backlogs */
 
     /* counters for stats; rates come from meters: publish.scope's in, these out */
     struct tg_meter msgs_out, bytes_out;

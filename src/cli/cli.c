@@ -12,9 +12,9 @@
 
 #define ADMIN_URL_STANDARD "http://127.0.0.1:8080"
 
-static const struct command *const tables[] = {cluster_commands, namespace_commands,
-                                               topic_commands,   group_commands,
-                                               client_commands,  other_commands};
+static const struct command *const tables[] = {
+    cluster_commands,  namespace_commands, topic_commands, group_commands,
+    dispatch_commands, client_commands,    other_commands};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const char *const groups[][2] = {
@@ -153,7 +153,7 @@ static void help_group(FILE *f, const char *group)
     for (int t = 0; t < TABLES; t++)
         for (const struct command *c = tables[t]; c->name; c++)
             if (in_group(c, group))
-                fprintf(f, "  %-32s %s\n", c->name, c->help);
+                fprintf(f, "  %-34s %s\n", c->name, c->help);
 }
 
 static void help_option(FILE *f, const struct cli_option *o)
@@ -161,7 +161,7 @@ static void help_option(FILE *f, const struct cli_option *o)
     char left[64];
     snprintf(left, sizeof left, "%s%s%s--%s%s%s", o->letter ? "-" : "", o->letter ? o->letter : "",
              o->letter ? ", " : "", o->name, o->takes ? " " : "", o->takes ? o->takes : "");
-    fprintf(f, "  %-32s %s%s\n", left, o->help, o->required ? " (needed)" : "");
+    fprintf(f, "  %-34s %s%s\n", left, o->help, o->required ? " (needed)" : "");
 }
 
 static void help_command(FILE *f, const struct command *c)

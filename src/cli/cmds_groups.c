@@ -16,8 +16,8 @@
 static const struct cli_option group_options[] = {
     RATE("msg-publish-rate", "mp", "messages per second that may be published; -1: no limit"),
     RATE("byte-publish-rate", "bp", "bytes per second that may be published; -1: no limit"),
-    RATE("msg-dispatch-rate", "md", "messages per second of dispatch; kept, not enforced yet"),
-    RATE("byte-dispatch-rate", "bd", "bytes per second of dispatch; kept, not enforced yet"),
+    RATE("msg-dispatch-rate", "md", "messages per second that consumers may get; -1: no limit"),
+    RATE("byte-dispatch-rate", "bd", "bytes per second that consumers may get; -1: no limit"),
     END,
 };
 

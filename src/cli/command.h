@@ -45,7 +45,7 @@ const char *call_arg(const struct call *c, const char *name);
 
 /* Ends of tables are rows without a name. */
 extern const struct command cluster_commands[], namespace_commands[], topic_commands[],
-    group_commands[], client_commands[], other_commands[];
+    group_commands[], dispatch_commands[], client_commands[], other_commands[];
 
 /* Options that several tables use (options.c). */
 extern const struct cli_option no_options[], force_options[], set_rate_options[],

@@ -123,6 +123,20 @@ expect '"publishThrottlingRateInMsg" : 100,' namespaces get-publish-rate acme/ea
 expect '' namespaces remove-publish-rate acme/east
 expect 'null' namespaces get-publish-rate acme/east
 refuse 'Namespace does not exist' namespaces get-publish-rate acme/west
+expect 'null' namespaces get-dispatch-rate acme/east
+expect '' namespaces set-dispatch-rate acme/east -md 100 -bd 100000 -dt 2 -rp
+expect '"dispatchThrottlingRateInMsg" : 100,.*"ratePeriodInSecond" : 2' namespaces get-dispatch-rate acme/east
+expect '"relativeToPublishRate" : true' namespaces get-dispatch-rate acme/east
+expect '' namespaces set-subscription-dispatch-rate acme/east -md 50
+expect '"dispatchThrottlingRateInMsg" : 50,' namespaces get-subscription-dispatch-rate acme/east
+expect '' namespaces set-subscribe-rate acme/east -sr 5 -st 10
+expect '"subscribeThrottlingRatePerConsumer" : 5,.*"ratePeriodInSecond" : 10' namespaces get-subscribe-rate acme/east
+expect '"topicDispatchRate" : \{ +"standalone" : \{.*"clusterSubscribeRate" : \{ +"standalone"' namespaces policies acme/east
+expect '' namespaces remove-subscribe-rate acme/east
+expect '' namespaces remove-subscription-dispatch-rate acme/east
+expect '' namespaces remove-dispatch-rate acme/east
+expect 'null' namespaces get-subscribe-rate acme/east
+refuse 'Namespace does not exist' namespaces set-dispatch-rate acme/west -md 5
 curl -sS -f -H 'Content-Type: application/json' -d '{"publishThrottlingRateInMsg":900}' \
     "$web/admin/v2/namespaces/acme/east/publishQuota" || failed=$((failed + 1)) # which no Pulsar knows
 expect 'bundles' namespaces policies acme/east
@@ -147,6 +161,13 @@ expect 'brokerPublisherThrottlingMaxMessageRate +500000' brokers get-runtime-con
 refuse "Can't update non-dynamic configuration" brokers update-dynamic-config --config maxMessageSize --value 5
 refuse 'not allowed; allowed: a whole number' brokers update-dynamic-config \
     --config brokerPublisherThrottlingMaxByteRate --value many
+for name in dispatchThrottlingRatePerTopicInMsg dispatchThrottlingRateInByte subscribeThrottlingRatePerConsumer; do
+    expect '' brokers update-dynamic-config --config $name --value 777
+    expect '' brokers delete-dynamic-config --config $name
+done
+expect '' brokers update-dynamic-config --config dispatchThrottlingOnNonBacklogConsumerEnabled --value false
+expect 'dispatchThrottlingOnNonBacklogConsumerEnabled +false' brokers get-all-dynamic-config
+expect '' brokers delete-dynamic-config --config dispatchThrottlingOnNonBacklogConsumerEnabled
 expect '' brokers delete-dynamic-config --config brokerPublisherThrottlingMaxMessageRate
 refuse "Can't delete non-dynamic configuration" brokers delete-dynamic-config --config maxMessageSize
 expect '^ *brokerPublisherThrottlingMaxByteRate +-1 *$' brokers get-all-dynamic-config
@@ -171,6 +192,18 @@ expect '' topicPolicies remove-publish-rate $t/orders
 expect '' topics set-publish-rate $t/orders -m 7 -b 7000
 expect '"publishThrottlingRateInByte" : 7000' topics get-publish-rate $t/orders
 expect '' topics remove-publish-rate $t/orders
+expect '' topicPolicies set-dispatch-rate $t/orders -md 50 -bd 5000
+expect '"dispatchThrottlingRateInByte" : 5000' topicPolicies get-dispatch-rate $t/orders
+expect '' topicPolicies set-subscription-dispatch-rate $t/orders -md 40
+expect '"dispatchThrottlingRateInMsg" : 40,' topicPolicies get-subscription-dispatch-rate $t/orders -ap
+expect '' topicPolicies set-subscribe-rate $t/orders -sr 4
+expect '"subscribeThrottlingRatePerConsumer" : 4,.*"ratePeriodInSecond" : 30' topicPolicies get-subscribe-rate $t/orders --applied
+expect '' topicPolicies remove-dispatch-rate $t/orders
+expect '' topicPolicies remove-subscription-dispatch-rate $t/orders
+expect '' topicPolicies remove-subscribe-rate $t/orders
+expect 'null|^ *$' topicPolicies get-dispatch-rate $t/orders
+expect '' topics set-dispatch-rate $t/orders -md 9
+expect '"dispatchThrottlingRateInMsg" : 9,' topics get-dispatch-rate $t/orders -ap
 expect '' topics unload $t/orders
 refuse 'not found|does not exist' topics stats $t/nothing
 refuse 'already exist' topics create $t/orders
