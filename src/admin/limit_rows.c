@@ -223,7 +223,7 @@ static void add_quota(struct limit_rows *r, struct quota *q, int64_t now_ns)
 
 void limit_rows_add_quotas(struct limit_rows *r, const struct quotas *q, int64_t now_ns)
 {
-    for (struct broker_quota *b = q->all; b != NULL; b = b->all_next)
+    for (struct broker_quota *b = q->all[SIDE_PUBLISH]; b != NULL; b = b->all_next)
         add_quota(r, &b->quota, now_ns);
 }
 

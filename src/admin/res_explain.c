@@ -139,7 +139,7 @@ static void add_quotas(struct call *c, const struct place *p, json_t *scopes)
 {
     const struct found *f = c->handler_own;
     int64_t now_ns = shard_now_ns(c->shard);
-    const struct quota_chain *chain = &place_chain(p)->quotas;
+    const struct quota_chain *chain = &place_chain(p)->side[SIDE_PUBLISH];
     for (uint32_t i = 0; i < chain->count; i++) {
         struct quota *q = chain->quota[i];
         struct explain_scope s = explain_quota(q, now_ns);

@@ -280,7 +280,8 @@ static json_t *scopes_json(struct call *c, struct found *f)
 {
     json_t *list = json_array();
     int64_t now_ns = shard_now_ns(c->shard), wall_ns = shard_wall_ns(c->shard);
-    for (struct broker_quota *b = c->broker->quotas->all; b != NULL; b = b->all_next) {
+    for (struct broker_quota *b = c->broker->quotas->all[SIDE_PUBLISH]; b != NULL;
+         b = b->all_next) {
         struct group *g = f->groups != NULL ? group_for(f, &b->quota) : NULL;
         if (g == NULL && !is_above(c->handler_own, &b->quota))
             continue;

@@ -117,7 +117,8 @@ static void on_walked(struct walk *w)
 static const struct broker_quota *quota_named(struct call *c, enum scope_kind kind,
                                               const char *name)
 {
-    for (const struct broker_quota *q = c->broker->quotas->all; q != NULL; q = q->all_next)
+    for (const struct broker_quota *q = c->broker->quotas->all[SIDE_PUBLISH]; q != NULL;
+         q = q->all_next)
         if (q->quota.kind == kind && strcmp(q->quota.name, name) == 0)
             return q;
     return NULL;

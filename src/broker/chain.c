@@ -12,10 +12,12 @@
 #include "broker/quotas.h"
 #include "broker/registry.h"
 
-static void add(struct chain *c, struct broker_quota *q, int below)
+static void add(struct chain *c, struct broker_quota *const of[LIMIT_SIDES], int below)
 {
-    quota_chain_add(&c->quotas, &q->quota, below);
-    q->chains++;
+    for (int side = 0; side < LIMIT_SIDES; side++) {
+        quota_chain_add(&c->side[side], &of[side]->quota, below);
+        of[side]->chains++;
+    }
 }
 
 struct chain *chain_new(const struct ns *n, const struct partitioned *p)
@@ -33,7 +35,7 @@ struct chain *chain_new(const struct ns *n, const struct partitioned *p)
         add(c, n->group->quota, last - 1);
     if (t->group)
         add(c, t->group->quota, last);
-    add(c, n->quota->of->broker, last);
+    add(c, n->quota[0]->of->broker, last);
     return c;
 }
 
@@ -47,7 +49,8 @@ void chain_drop(struct chain *c)
 {
     if (!c || --c->holders > 0)
         return;
-    for (uint32_t i = 0; i < c->quotas.count; i++)
-        broker_quota_left_chain(broker_quota_of(c->quotas.quota[i]));
+    for (int side = 0; side < LIMIT_SIDES; side++)
+        for (uint32_t i = 0; i < c->side[side].count; i++)
+            broker_quota_left_chain(broker_quota_of(c->side[side].quota[i]));
     free(c);
 }

@@ -1,6 +1,6 @@
-/* chain.h - the quotas that a topic's messages are charged to (quota.h), as they are by what an
- * administrator has set: those of its partitioned topic, namespace and tenant, of the resource
- * groups hung on the last two, and the broker's.
+/* chain.h - the quotas that a topic's messages are charged to (quota.h) when they are published and
+ * when they are delivered, as they are by what an administrator has set: those of its partitioned
+ * topic, namespace and tenant, of the resource groups hung on the last two, and the broker's.
  *
  * A chain never changes. Where another quota is to be in it there is another chain, which every
  * topic concerned is given (place_apply_policies); the old one is dropped by the last that held it,
@@ -18,7 +18,7 @@ struct ns;
 struct partitioned;
 
 struct chain {
-    struct quota_chain quotas; /* first: what topics borrow */
+    struct quota_chain side[LIMIT_SIDES]; /* of the same places */
     uint32_t holders;
 };
 

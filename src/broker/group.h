@@ -17,7 +17,7 @@ struct broker_quota;
 struct group {
     char *name;
     json_t *doc; /* as set, by today's names */
-    struct broker_quota *quota;
+    struct broker_quota *quota[LIMIT_SIDES];
     uint32_t attached; /* namespaces and tenants that it is hung on: while any, it is not deleted */
     UT_hash_handle hh;
 };

@@ -132,7 +132,7 @@ static void put_in_force(struct visit *v, struct topic *t)
 {
     const struct new_policies *n = (const struct new_policies *)v;
     topic_set_rates(t, &n->rates);
-    topic_set_chain(t, &n->chain->quotas, v); /* goes back when the old one is not used any more */
+    topic_set_chain(t, n->chain, v); /* goes back when the old one is not used any more */
 }
 
 static void in_force(struct visit *v)

@@ -41,10 +41,12 @@ static enum quota_usage level_of(double usage, enum quota_usage before)
 static void say(struct shard *s, const struct quota *q, int percent, double usage,
                 const struct quota_rates *rates)
 {
+    bool of_publish = q->side == SIDE_PUBLISH;
     event_post(s, EVENT_QUOTA_USAGE,
-               json_pack("{s:s,s:s,s:i,s:f,s:f,s:f,s:o}", "kind", scope_kind_name(q->kind), "name",
-                         q->name, "percent", percent, "usage", usage, "msgRateIn", rates->msgs,
-                         "msgThroughputIn", rates->bytes, "limit",
+               json_pack("{s:s,s:s,s:s,s:i,s:f,s:f,s:f,s:o}", "of", limit_side_name(q->side),
+                         "kind", scope_kind_name(q->kind), "name", q->name, "percent", percent,
+                         "usage", usage, of_publish ? "msgRateIn" : "msgRateOut", rates->msgs,
+                         of_publish ? "msgThroughputIn" : "msgThroughputOut", rates->bytes, "limit",
                          limit_spec_json(&q->limit.spec)));
 }
 

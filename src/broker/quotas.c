@@ -88,7 +88,7 @@ struct quotas *quotas_new(struct shard *control)
     q->control = control;
     quota_watch_init(&q->watch);
     home_init(&q->home, &home_ops, q);
-    q->broker = broker_quota_new(q, SCOPE_BROKER, "broker");
+    broker_quotas_new(q->broker, q, SCOPE_BROKER, "broker");
     return q;
 }
 
@@ -96,20 +96,29 @@ void quotas_free(struct quotas *q)
 {
     if (!q)
         return;
-    broker_quota_let_go(q->broker);
+    broker_quotas_let_go(q->broker);
     free(q);
 }
 
-struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name)
+static struct broker_quota *quota_new(struct quotas *of, enum scope_kind kind, const char *name,
+                                      enum limit_side side)
 {
     struct broker_quota *q =
         xcalloc_aligned(_Alignof(struct broker_quota), 1, sizeof(struct broker_quota));
     q->name = xstrdup(name);
     quota_init(&q->quota, kind, q->name, 1, (uint32_t)of->control->broker->shards);
+    q->quota.side = side;
     timer_init(&q->timer, fired);
     q->of = of;
-    DL_APPEND2(of->all, q, all_prev, all_next);
+    DL_APPEND2(of->all[side], q, all_prev, all_next);
     return q;
+}
+
+void broker_quotas_new(struct broker_quota *out[LIMIT_SIDES], struct quotas *of,
+                       enum scope_kind kind, const char *name)
+{
+    for (int side = 0; side < LIMIT_SIDES; side++)
+        out[side] = quota_new(of, kind, name, (enum limit_side)side);
 }
 
 static void free_if_unused(struct broker_quota *q)
@@ -122,18 +131,18 @@ static void free_if_unused(struct broker_quota *q)
         home_forget(&q->quota);
     timer_disarm(q->of->control->worker, &q->timer);
     quota_watch_update(q, false);
-    DL_DELETE2(q->of->all, q, all_prev, all_next);
+    DL_DELETE2(q->of->all[q->quota.side], q, all_prev, all_next);
     quota_fini(&q->quota);
     free(q->name);
     free(q);
 }
 
-void broker_quota_let_go(struct broker_quota *q)
+void broker_quotas_let_go(struct broker_quota *q[LIMIT_SIDES])
 {
-    if (!q)
-        return;
-    q->let_go = true;
-    free_if_unused(q);
+    for (int side = 0; side < LIMIT_SIDES; side++) {
+        q[side]->let_go = true;
+        free_if_unused(q[side]);
+    }
 }
 
 void broker_quota_left_chain(struct broker_quota *q)

@@ -1,6 +1,7 @@
-/* quotas.h - the quotas of a broker: one object for each partitioned topic, namespace, tenant and
- * resource group, and one for the broker itself, whether or not a limit is set; and the letters
- * between topics that wait for them and their home, the control worker.
+/* quotas.h - the quotas of a broker: for each partitioned topic, namespace, tenant and resource
+ * group, and for the broker itself, one of what is published and one of what is delivered, whether
+ * or not a limit is set; and the letters between topics that wait for them and their home, the
+ * control worker.
  *
  * Owner: the control worker, but for what says otherwise. */
 #ifndef BROKER_QUOTAS_H
@@ -29,7 +30,7 @@ struct broker_quota {
     /* For workers, to tell what they may park: approximate. */
     _Atomic int64_t rate_msgs, rate_bytes, period_ns; /* 0: not limited */
     _Atomic uint32_t waiting;                         /* topics that wait for it */
-    struct broker_quota *all_prev, *all_next;         /* quotas->all */
+    struct broker_quota *all_prev, *all_next;         /* quotas->all of its side */
     struct broker_quota *watch_prev, *watch_next;     /* quota_watch.c */
     bool is_watched;
     enum quota_usage usage; /* as last seen */
@@ -38,8 +39,8 @@ struct broker_quota {
 struct quotas {
     struct home home;
     struct shard *control;
-    struct broker_quota *broker; /* the widest: in every chain */
-    struct broker_quota *all;    /* list */
+    struct broker_quota *broker[LIMIT_SIDES]; /* the widest: in every chain */
+    struct broker_quota *all[LIMIT_SIDES];    /* lists */
     struct quota_watch watch;
     bool ended; /* the workers have: who still waits is not waited for */
 };
@@ -48,9 +49,11 @@ struct quotas *quotas_new(struct shard *control);
 /* All topics are gone, and all other quotas. NULL is fine. */
 void quotas_free(struct quotas *q);
 
-struct broker_quota *broker_quota_new(struct quotas *of, enum scope_kind kind, const char *name);
-/* Its place is gone: it is freed when no chain has it any more. NULL is fine. */
-void broker_quota_let_go(struct broker_quota *q);
+/* Those of a place, one a side. */
+void broker_quotas_new(struct broker_quota *out[LIMIT_SIDES], struct quotas *of,
+                       enum scope_kind kind, const char *name);
+/* Their place is gone: each is freed when no chain has it any more. */
+void broker_quotas_let_go(struct broker_quota *q[LIMIT_SIDES]);
 void broker_quota_left_chain(struct broker_quota *q); /* private to chain.c */
 /* Puts the limit (unset: none) in force on every worker at once, for those who wait too. */
 void broker_quota_set(struct broker_quota *q, const struct rate_policy *p,

@@ -172,7 +172,7 @@ static void cluster_free(struct cluster *c)
 
 static void tenant_free(struct tenant *t)
 {
-    broker_quota_let_go(t->quota);
+    broker_quotas_let_go(t->quota);
     json_decref(t->doc);
     free(t->name);
     free(t);
@@ -181,7 +181,7 @@ static void tenant_free(struct tenant *t)
 static void ns_free(struct ns *n)
 {
     chain_drop(n->chain);
-    broker_quota_let_go(n->quota);
+    broker_quotas_let_go(n->quota);
     json_decref(n->doc);
     free(n->name);
     free(n);
@@ -343,7 +343,7 @@ struct tenant *registry_add_tenant(struct registry *r, const char *name, json_t 
     struct tenant *t = xcalloc(1, sizeof *t);
     t->name = xstrdup(name);
     t->doc = json_incref(doc);
-    t->quota = broker_quota_new(quotas_of(r), SCOPE_TENANT, t->name);
+    broker_quotas_new(t->quota, quotas_of(r), SCOPE_TENANT, t->name);
     HASH_ADD_KEYPTR(hh, r->tenants, t->name, strlen(t->name), t);
     return t;
 }
@@ -355,7 +355,7 @@ struct ns *registry_add_ns(struct registry *r, struct tenant *t, const char *nam
     n->tenant = t;
     n->doc = doc != NULL ? json_incref(doc) : json_object();
     t->namespaces++;
-    n->quota = broker_quota_new(quotas_of(r), SCOPE_NAMESPACE, n->name);
+    broker_quotas_new(n->quota, quotas_of(r), SCOPE_NAMESPACE, n->name);
     n->chain = chain_new(n, NULL);
     HASH_ADD_KEYPTR(hh, r->namespaces, n->name, strlen(n->name), n);
     return n;

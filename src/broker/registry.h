@@ -41,8 +41,8 @@ struct tenant {
     json_t *doc;                                  /* adminRoles, allowedClusters */
     struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics of its namespaces together */
     uint32_t namespaces;
-    struct broker_quota *quota; /* which that of publishing is a limit of */
-    struct group *group;        /* hung on it, or NULL */
+    struct broker_quota *quota[LIMIT_SIDES]; /* which these are limits of */
+    struct group *group;                     /* hung on it, or NULL */
     UT_hash_handle hh;
 };
 
@@ -52,7 +52,7 @@ struct ns {
     json_t *doc;                                  /* the rest of Policies as set: bundles, ... */
     struct rate_policy rate[RATE_KINDS];          /* for each topic below */
     struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics below together */
-    struct broker_quota *quota;                   /* which that of publishing is a limit of */
+    struct broker_quota *quota[LIMIT_SIDES];      /* which these are limits of */
     struct group *group;                          /* hung on it, or NULL */
     struct chain *chain;                          /* of its topics but for partitions */
     struct place *places;                         /* list of its topics, see place.h */
@@ -68,7 +68,7 @@ struct partitioned {
     json_t *properties;
     struct rate_policy rate[RATE_KINDS];          /* of each partition that has none of its own */
     struct rate_policy quota_policy[QUOTA_KINDS]; /* for all partitions together */
-    struct broker_quota *quota;                   /* which that of publishing is a limit of */
+    struct broker_quota *quota[LIMIT_SIDES];      /* which these are limits of */
     struct chain *chain;                          /* of its partitions */
     UT_hash_handle hh;
 };

@@ -38,18 +38,20 @@ static struct rate_policy policy_of(const json_t *doc, enum quota_kind k)
 
 static void take_doc(struct group *g, json_t *doc)
 {
-    struct rate_policy p = policy_of(doc, QUOTA_OF_PUBLISHING);
     json_t *before = g->doc;
     g->doc = json_incref(doc);
     json_decref(before);
-    broker_quota_set(g->quota, &p, LIMIT_FROM_GROUP);
+    for (int k = 0; k < QUOTA_KINDS; k++) {
+        struct rate_policy p = policy_of(doc, (enum quota_kind)k);
+        broker_quota_set(g->quota[k], &p, LIMIT_FROM_GROUP);
+    }
 }
 
 struct group *registry_add_group(struct registry *r, const char *name, json_t *doc)
 {
     struct group *g = xcalloc(1, sizeof *g);
     g->name = xstrdup(name);
-    g->quota = broker_quota_new(r->shard->broker->quotas, SCOPE_RESOURCE_GROUP, name);
+    broker_quotas_new(g->quota, r->shard->broker->quotas, SCOPE_RESOURCE_GROUP, name);
     HASH_ADD_KEYPTR(hh, r->groups, g->name, strlen(g->name), g);
     take_doc(g, doc);
     return g;
@@ -57,7 +59,7 @@ struct group *registry_add_group(struct registry *r, const char *name, json_t *d
 
 void group_free(struct group *g)
 {
-    broker_quota_let_go(g->quota);
+    broker_quotas_let_go(g->quota);
     json_decref(g->doc);
     free(g->name);
     free(g);

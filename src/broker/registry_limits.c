@@ -3,6 +3,7 @@
  * Invariant: a change ends when every topic has been given what it changes. Topics are given it
  * some per turn, so that nobody's messages wait for it; one that is made meanwhile has it from the
  * start. There is one such round at a time, as there is one change. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,28 +113,45 @@ void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind
 
 /* ---- quotas ---- */
 
+/* Policies of totals are kept in the order of what they limit. */
+static_assert((int)QUOTA_OF_PUBLISHING == SIDE_PUBLISH && (int)QUOTA_OF_DISPATCH == SIDE_DISPATCH,
+              "one index for both");
+
+static void set_quotas(struct broker_quota *const quota[LIMIT_SIDES],
+                       const struct rate_policy policy[LIMIT_SIDES], enum limit_source source)
+{
+    for (int side = 0; side < LIMIT_SIDES; side++)
+        broker_quota_set(quota[side], &policy[side], source);
+}
+
+static struct rate_policy total_of(int64_t msgs, int64_t bytes)
+{
+    return (struct rate_policy){.present = msgs > 0 || bytes > 0,
+                                .spec = {.msgs.rate = msgs, .bytes.rate = bytes}};
+}
+
 void broker_apply_quota(struct registry *r)
 {
     const struct settings *set = &r->settings;
-    struct rate_policy p = {
-        .present = set->broker_quota_msgs > 0 || set->broker_quota_bytes > 0,
-        .spec = {.msgs.rate = set->broker_quota_msgs, .bytes.rate = set->broker_quota_bytes}};
-    broker_quota_set(r->shard->broker->quotas->broker, &p, LIMIT_FROM_BROKER);
+    const struct rate_policy policy[LIMIT_SIDES] = {
+        [SIDE_PUBLISH] = total_of(set->broker_quota_msgs, set->broker_quota_bytes),
+        [SIDE_DISPATCH] = total_of(set->broker_dispatch_msgs, set->broker_dispatch_bytes)};
+    set_quotas(r->shard->broker->quotas->broker, policy, LIMIT_FROM_BROKER);
 }
 
 void tenant_apply_quota(struct tenant *t)
 {
-    broker_quota_set(t->quota, &t->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_TENANT);
+    set_quotas(t->quota, t->quota_policy, LIMIT_FROM_TENANT);
 }
 
 void ns_apply_quota(struct ns *n)
 {
-    broker_quota_set(n->quota, &n->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_NAMESPACE);
+    set_quotas(n->quota, n->quota_policy, LIMIT_FROM_NAMESPACE);
 }
 
 void partitioned_apply_quota(struct partitioned *p)
 {
-    broker_quota_set(p->quota, &p->quota_policy[QUOTA_OF_PUBLISHING], LIMIT_FROM_TOPIC);
+    set_quotas(p->quota, p->quota_policy, LIMIT_FROM_TOPIC);
 }
 
 void quota_change_stored(struct change *c, const char *kind, const char *name,

@@ -40,7 +40,7 @@ struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, 
     p->ns = ns;
     p->partitions = partitions;
     p->properties = json_incref(properties);
-    p->quota = broker_quota_new(r->shard->broker->quotas, SCOPE_PARTITIONED_TOPIC, name);
+    broker_quotas_new(p->quota, r->shard->broker->quotas, SCOPE_PARTITIONED_TOPIC, name);
     p->chain = chain_new(ns, p);
     HASH_ADD_KEYPTR(hh, r->partitioned, p->name, strlen(p->name), p);
     return p;
@@ -49,7 +49,7 @@ struct partitioned *registry_add_partitioned(struct registry *r, struct ns *ns, 
 void partitioned_free(struct partitioned *p)
 {
     chain_drop(p->chain);
-    broker_quota_let_go(p->quota);
+    broker_quotas_let_go(p->quota);
     json_decref(p->properties);
     free(p->name);
     free(p);

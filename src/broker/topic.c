@@ -46,7 +46,8 @@ struct topic *topic_new(struct place *p)
     t->ledger = p->ledger;
     uint64_t last = ls_last_entry(p->shard->broker->ledgers, t->ledger);
     t->next_entry = t->durable_end = last == LS_NO_ENTRY ? 0 : last + 1;
-    topic_line_init(&t->publish, t, &publish_waitq_ops, &p->chain->quotas);
+    t->chain = p->chain;
+    topic_line_init(&t->publish, t, &publish_waitq_ops, &t->chain->side[SIDE_PUBLISH]);
     return t;
 }
 
@@ -117,10 +118,11 @@ static void ask_anew(struct topic *t)
     publish_chain_changed(t);
 }
 
-void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told)
+void topic_set_chain(struct topic *t, const struct chain *chain, struct visit *told)
 {
-    if (t->publish.chain != chain) {
-        t->publish.chain = chain;
+    if (t->chain != chain) {
+        t->chain = chain;
+        t->publish.chain = &chain->side[SIDE_PUBLISH];
         ask_anew(t);
     }
     wait_to_go_back(t, told);

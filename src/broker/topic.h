@@ -62,6 +62,7 @@ struct topic {
     uint32_t ring_cap, ring_head, ring_len;
 
     /* the limits */
+    const struct chain *chain; /* the quotas above it; borrowed: its place holds it */
     struct topic_line publish; /* <wanted>: what is parked, but for who waits for its own limit */
     struct rate_choice producer_rate; /* of each producer (producer_limit.h) */
     uint32_t claims_closing;          /* of its lines: closed, not released */
@@ -112,7 +113,7 @@ bool topics_abandon_endings(struct shard *s);
 void topic_set_rates(struct topic *t, const struct topic_rates *rates);
 /* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
  * neither it nor its worker uses those before any more. */
-void topic_set_chain(struct topic *t, const struct quota_chain *chain, struct visit *told);
+void topic_set_chain(struct topic *t, const struct chain *chain, struct visit *told);
 
 /* ---- dispatch ---- */
 

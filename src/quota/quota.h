@@ -58,8 +58,9 @@ struct quota_lease {
 
 struct quota {
     enum scope_kind kind;
-    uint32_t weight;  /* its share in the queues of wider ones; the control worker's */
-    const char *name; /* borrowed from the owner, e.g. t/n */
+    enum limit_side side; /* SIDE_PUBLISH unless the owner says otherwise */
+    uint32_t weight;      /* its share in the queues of wider ones; the control worker's */
+    const char *name;     /* borrowed from the owner, e.g. t/n */
     struct quota_lease *lease;
     uint32_t workers;
     enum limit_source source;

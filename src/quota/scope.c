@@ -81,6 +81,11 @@ const char *scope_kind_name(enum scope_kind k)
     return name[k];
 }
 
+const char *limit_side_name(enum limit_side s)
+{
+    return s == SIDE_PUBLISH ? "publish" : "dispatch";
+}
+
 const char *limit_source_name(enum limit_source s)
 {
     static const char *const name[] = {

@@ -25,6 +25,9 @@ enum scope_kind {
     SCOPE_BROKER,
 };
 
+/* What a limit is of: what is published, or what is delivered to consumers. */
+enum limit_side { SIDE_PUBLISH, SIDE_DISPATCH, LIMIT_SIDES };
+
 struct waitq; /* throttle/waitq.h: who stands in line here */
 
 /* Where a limit came from, for explain: the narrowest setter wins. */
@@ -47,7 +50,8 @@ int64_t dry_run_ns(const struct dry_run_counts *c, const struct tg_limit_spec *s
 
 struct scope {
     enum scope_kind kind;
-    const char *name; /* borrowed from the owner, e.g. persistent://t/n/x */
+    enum limit_side side; /* SIDE_PUBLISH unless the owner says otherwise */
+    const char *name;     /* borrowed from the owner, e.g. persistent://t/n/x */
     struct tg_limit limit;
     enum limit_source source;
     bool dry_run;
@@ -93,6 +97,7 @@ static inline bool scope_charge(struct scope *s, uint64_t msgs, uint64_t bytes, 
 }
 
 const char *scope_kind_name(enum scope_kind k);     /* "topic", "resource group", ... */
+const char *limit_side_name(enum limit_side s);     /* "publish", "dispatch" */
 const char *limit_source_name(enum limit_source s); /* "topic policy", "namespace policy", ... */
 
 #endif

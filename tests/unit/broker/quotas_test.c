@@ -16,8 +16,9 @@ static void put_quota(struct world *w, void *arg)
     struct quota_wanted *q = arg;
     struct rate_policy p = {.present = q->msgs > 0,
                             .spec = {.msgs.rate = q->msgs, .period_ns = q->period_ns}};
-    struct broker_quota *at =
-        q->of_broker ? w->broker.quotas->broker : registry_ns(w->broker.registry, NS)->quota;
+    struct broker_quota *at = q->of_broker
+                                  ? w->broker.quotas->broker[SIDE_PUBLISH]
+                                  : registry_ns(w->broker.registry, NS)->quota[SIDE_PUBLISH];
     broker_quota_set(at, &p, LIMIT_FROM_NAMESPACE);
 }
 
