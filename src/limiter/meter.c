@@ -1,10 +1,9 @@
 /* meter.c - one exponentially decaying rate.
  *
  * `weighted` is the sum of all events, each weighted by e^-(age / tau), as of last_ns. For a steady
- * rate r it settles at r * tau, so the reading is weighted / tau. What came at last_ns is weighed
- * when time has moved on: adding more within the same instant, the usual case under a clock read
- * once per loop turn, costs a compare and an addition. A clock that stands still or steps back
- * decays nothing.
+ * rate r it settles at r * tau, so the reading is weighted / tau. What came at last_ns and within
+ * a thousandth of tau after it is weighed, as one, when time has moved on by more: adding to that
+ * costs a compare and an addition. A clock that stands still or steps back decays nothing.
  *
  * The exponential is worked out here: libm would be the library's only dependency beside libc. */
 #include "limiter/meter.h"

@@ -45,6 +45,17 @@ static void test_a_steady_rate_is_read_exactly_after_some_tau(void **state)
     assert_int_equal(tg_meter_total(&m), 100000);
 }
 
+/* Turns of 10 us, as of a worker under load. */
+static void test_a_steady_rate_is_read_well_whatever_the_turns(void **state)
+{
+    (void)state;
+    struct tg_meter m = {0};
+    for (int64_t t = S; t < 11 * S; t += MS / 100)
+        tg_meter_add(&m, 3, t);
+    assert_near(tg_meter_rate(&m, 11 * S), 300000, 1e-3);
+    assert_int_equal(tg_meter_total(&m), 3000000);
+}
+
 static void test_it_follows_a_change_within_some_tau(void **state)
 {
     (void)state;
@@ -120,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zero_initialised_reads_zero),
         cmocka_unit_test(test_a_steady_rate_is_read_exactly_after_some_tau),
+        cmocka_unit_test(test_a_steady_rate_is_read_well_whatever_the_turns),
         cmocka_unit_test(test_it_follows_a_change_within_some_tau),
         cmocka_unit_test(test_it_decays_by_e_each_second),
         cmocka_unit_test(test_decay_in_small_steps_equals_one_large_step),
