@@ -56,10 +56,10 @@ uint32_t tg_limit_params(const struct tg_limit_spec *spec, struct tg_bucket_para
 
 /* The limit itself: fields private to limit.c. Zero-initialised it limits nothing. */
 struct tg_limit {
+    uint32_t active;            /* bit i: bucket i is in force */
+    struct tg_bucket bucket[4]; /* msgs, bytes, msgs peak, bytes peak */
+    struct tg_bucket_params param[4];
     struct tg_limit_spec spec;
-    struct tg_bucket_params param[4]; /* msgs, bytes, msgs peak, bytes peak */
-    struct tg_bucket bucket[4];
-    uint32_t active; /* bit i: bucket i is in force */
 };
 
 /* <initial_percent> of the burst is there at the start (the broker's setting, default 10), and

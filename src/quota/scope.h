@@ -49,16 +49,18 @@ struct dry_run_counts {
 int64_t dry_run_ns(const struct dry_run_counts *c, const struct tg_limit_spec *spec);
 
 struct scope {
-    enum scope_kind kind;
-    enum limit_side side; /* SIDE_PUBLISH unless the owner says otherwise */
-    const char *name;     /* borrowed from the owner, e.g. persistent://t/n/x */
-    struct tg_limit limit;
-    enum limit_source source;
+    /* What a message touches. */
     bool dry_run;
-    struct dry_run_counts over;
-    struct tg_meter msgs, bytes; /* admitted */
-    struct waits *waits;         /* NULL until somebody has waited: scope_waits */
+    enum scope_kind kind;
     struct waitq *waiters;       /* set by throttle/; NULL where nobody can wait */
+    struct tg_meter msgs, bytes; /* admitted */
+    struct tg_limit limit;
+    /* The rest. */
+    enum limit_side side; /* SIDE_PUBLISH unless the owner says otherwise */
+    enum limit_source source;
+    const char *name; /* borrowed from the owner, e.g. persistent://t/n/x */
+    struct dry_run_counts over;
+    struct waits *waits; /* NULL until somebody has waited: scope_waits */
 };
 
 void scope_init(struct scope *s, enum scope_kind kind, const char *name);
