@@ -2,41 +2,62 @@
 import statistics
 
 from harness import row, topic_path
+from rows_speed import EACH
 
 TOPIC = "load-g0-0-0"  # the topic of the load's first producer
 NEVER_REACHED = {"publishThrottlingRateInMsg": 100_000_000, "publishThrottlingRateInByte": 10**12}
 
-# Every kind of limit and quota that a message of TOPIC is charged to: method, path, body.
+# Every kind of limit and quota that a message of TOPIC is charged to, producer to broker: method, path, body.
 EVERY_LIMIT = [
+    ("POST", topic_path(TOPIC) + "/producerPublishRate", NEVER_REACHED),
     ("POST", topic_path(TOPIC) + "/publishRate", NEVER_REACHED),
-    ("POST", "/admin/v2/namespaces/public/default/publishRate", NEVER_REACHED),
     ("POST", "/admin/v2/namespaces/public/default/publishQuota", NEVER_REACHED),
+    ("POST", "/admin/v2/tenants/public/publishQuota", NEVER_REACHED),
+    ("PUT", "/admin/v2/resourcegroups/gold", {"publishRateInMsgs": 100_000_000, "publishRateInBytes": 10**12}),
+    ("POST", "/admin/v2/tenants/public/resourcegroup/gold", None),
     ("POST", "/admin/v2/brokers/configuration/brokerPublisherThrottlingMaxMessageRate/100000000", None),
     ("POST", "/admin/v2/brokers/configuration/brokerPublisherThrottlingMaxByteRate/1000000000000", None),
 ]
 
 
 def set_every_limit(server):
-    server.admin("PUT", topic_path(TOPIC))
     for method, path, body in EVERY_LIMIT:
         server.admin(method, path, body)
 
 
-@row
-def limits(b):
+def limits_of(b, name, group):
     """What limits that are set and not reached cost."""
     def run(limited):
         with b.broker("os") as server:
+            if not b.args.against_itself:
+                server.admin("PUT", topic_path(TOPIC))
             if limited and not b.args.against_itself:
                 set_every_limit(server)
-            return b.load(server, "--group", "window=1000")
-    r = b.rounds("limits", {"none": lambda: run(False), "again": lambda: run(False),
-                            "set": lambda: run(True)})
+            return b.load(server, "--group", group)
+    r = b.rounds(name, {"none": lambda: run(False), "again": lambda: run(False),
+                        "set": lambda: run(True)})
     for key, unit, goal in (("messages_per_s", "messages/s", ">= 0.99 or inside A/A"),
                             ("target_cpu_ns_per_message", "CPU ns/message",
                              "<= 1.01 or inside A/A")):
-        b.compare("limits A/A", "none / none", r["again"], r["none"], key, unit, "")
-        b.compare("limits", "set, not reached / none", r["set"], r["none"], key, unit, goal)
+        b.compare(name + " A/A", "none / none", r["again"], r["none"], key, unit, "")
+        b.compare(name, "set, not reached / none", r["set"], r["none"], key, unit, goal)
+
+
+@row
+def limits(b):
+    """Unbatched, many frames in one write."""
+    limits_of(b, "limits", "window=1000")
+
+
+@row
+def limits_each(b):
+    """Unbatched, one write for each frame: turns of few messages."""
+    limits_of(b, "limits_each", "window=1000," + EACH)
+
+
+@row
+def limits_batch64(b):
+    limits_of(b, "limits_batch64", "window=64,batch=64")
 
 
 NOT_HELD, HELD = "Tidegate-load-1", "Pulsar-CPP-v4.2.0"  # by the client's version
