@@ -4,8 +4,12 @@
  *   make bench-path             prints the table
  *
  * The path is of six scopes: producer, topic, namespace, tenant, resource group, broker. A turn is
- * 64 messages with one reading of the clock; at its end leases go back, which counts. Rows run
- * interleaved, ROUNDS times. */
+ * some messages with one reading of the clock; its end, where leases go back, counts. Rows run
+ * interleaved, ROUNDS times.
+ *
+ * Beside the time stands how often a lock was taken, a quota's: no other word that workers share is
+ * written on that way. Nothing may be allocated on it: locking and allocating are counted here. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,7 +20,8 @@
 #include "throttle/claim.h"
 #include "throttle/waitq.h"
 
-enum { ROUNDS = 11, TURNS = 20000, TURN = 64, QUOTAS = 4, BYTES = 1000, ROWS = 3 };
+enum { ROUNDS = 11, MESSAGES = 1280000, QUOTAS = 4, BYTES = 1000 };
+#define TURN_NS (10 * MONO_US)
 
 struct bench {
     struct scope producer, topic;
@@ -36,7 +41,6 @@ static void arm(void *ctx, int64_t deadline_ns)
 
 static const struct waitq_ops ops = {.arm = arm};
 
-/* <limited>: of the scopes, from the widest on. */
 static void init(struct bench *b, int limited, bool dry_run)
 {
     static const enum scope_kind kind[QUOTAS] = {SCOPE_NAMESPACE, SCOPE_TENANT,
@@ -69,36 +73,146 @@ static void fini(struct bench *b)
     scope_fini(&b->producer);
 }
 
-static void publish(struct bench *b, int64_t now_ns)
+/* ---- allocations, and what workers share ---- */
+
+static uint64_t allocations, locks;
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t alignment, size_t n);
+int __real_pthread_mutex_lock(pthread_mutex_t *m);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *m);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *m)
 {
-    if (!scope_has_tokens(&b->producer, now_ns) || waitq_must_wait(&b->path, NULL, now_ns) ||
-        claim_lacking(NULL, &b->chain, &b->leases, 1, BYTES, now_ns))
-        return;
-    bool over = scope_charge(&b->producer, 1, BYTES, now_ns);
-    over = path_charge(&b->path, 1, BYTES, now_ns) || over;
-    over = claim_charge(NULL, &b->chain, &b->leases, 1, BYTES, now_ns) || over;
+    locks++;
+    return __real_pthread_mutex_lock(m);
+}
+
+void *__wrap_malloc(size_t n)
+{
+    allocations++;
+    return __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    allocations++;
+    return __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    allocations++;
+    return __real_realloc(p, n);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t n)
+{
+    allocations++;
+    return __real_aligned_alloc(alignment, n);
+}
+
+/* ---- one message ---- */
+
+static inline bool question(struct bench *b)
+{
+    return scope_has_tokens(&b->producer, b->now_ns) &&
+           !waitq_must_wait(&b->path, NULL, b->now_ns) &&
+           !claim_lacking(NULL, &b->chain, &b->leases, 1, BYTES, b->now_ns);
+}
+
+static inline void charge(struct bench *b)
+{
+    bool over = scope_charge(&b->producer, 1, BYTES, b->now_ns);
+    over = path_charge(&b->path, 1, BYTES, b->now_ns) || over;
+    over = claim_charge(NULL, &b->chain, &b->leases, 1, BYTES, b->now_ns) || over;
     b->sent += !over;
 }
 
-static double run(int limited, bool dry_run)
+#define KEEP_ORDER __asm__ volatile("" : : : "memory")
+
+static void ask_and_charge(struct bench *b, int turn)
+{
+    for (int i = 0; i < turn; i++) {
+        if (question(b))
+            charge(b);
+        KEEP_ORDER;
+    }
+}
+
+static void ask_only(struct bench *b, int turn)
+{
+    for (int i = 0; i < turn; i++) {
+        b->sent += question(b);
+        KEEP_ORDER;
+    }
+}
+
+/* What one question found is good for a whole turn here: the lease is far larger. */
+static void charge_only(struct bench *b, int turn)
+{
+    TG_ASSERT(question(b));
+    for (int i = 0; i < turn; i++) {
+        charge(b);
+        KEEP_ORDER;
+    }
+}
+
+/* ---- rows ---- */
+
+struct row {
+    int limited; /* of the scopes, from the widest on */
+    bool dry_run;
+    int turn; /* messages */
+    void (*run)(struct bench *b, int turn);
+    const char *what;
+};
+
+static const struct row rows[] = {
+    {0, false, 64, ask_and_charge, "six scopes, no limit set: question and charge"},
+    {6, false, 64, ask_and_charge, "all limited in messages and bytes: question and charge"},
+    {6, false, 64, ask_only, "... the question"},
+    {6, false, 64, charge_only, "... the charge"},
+    {6, true, 64, ask_and_charge, "the same, quotas in dry run: question and charge"},
+    {0, false, 1, ask_and_charge, "a message a turn, no limit set: question and charge"},
+    {6, false, 1, ask_and_charge, "a message a turn, all limited: question and charge"},
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+struct result {
+    double ns[ROUNDS]; /* a message */
+    uint64_t locks, allocations;
+    int64_t virtual_ns;
+};
+
+static void run(const struct row *r, int round, struct result *to)
 {
     struct bench b;
-    struct timespec from, to;
-    init(&b, limited, dry_run);
+    struct timespec from, until;
+    init(&b, r->limited, r->dry_run);
+    uint64_t allocations_before = allocations, locks_before = locks;
+    TG_ASSERT(allocations_before > 0 && locks_before > 0); /* init's: so others would be counted */
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-    for (int turn = 0; turn < TURNS; turn++) {
-        b.now_ns += 10 * MONO_US;
-        for (int i = 0; i < TURN; i++) {
-            publish(&b, b.now_ns);
-            __asm__ volatile("" : : : "memory");
-        }
-        quota_leases_return(&b.leases, b.now_ns);
+    for (int turn = 0; turn < MESSAGES / r->turn; turn++) {
+        b.now_ns += TURN_NS;
+        r->run(&b, r->turn);
+        (void)quota_turn_end(&b.leases, b.now_ns);
     }
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-    TG_ASSERT(b.sent == (uint64_t)TURNS * TURN); /* none was refused */
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &until);
+    double ns = (double)(until.tv_sec - from.tv_sec) * 1e9 + (double)(until.tv_nsec - from.tv_nsec);
+    to->ns[round] = ns / MESSAGES;
+    to->allocations += allocations - allocations_before;
+    to->locks = locks - locks_before;
+    to->virtual_ns = b.now_ns - MONO_S;
+    TG_ASSERT(b.sent == MESSAGES); /* none was refused */
+    quota_leases_return(&b.leases, b.now_ns);
     fini(&b);
-    double ns = (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
-    return ns / ((double)TURNS * TURN);
 }
 
 static int by_size(const void *a, const void *b)
@@ -109,23 +223,22 @@ static int by_size(const void *a, const void *b)
 
 int main(void)
 {
-    static const struct row {
-        int limited;
-        bool dry_run;
-        const char *what;
-    } rows[ROWS] = {{0, false, "six scopes, no limit set"},
-                    {6, false, "six scopes, all limited in messages and bytes"},
-                    {6, true, "the same, quotas in dry run"}};
-    double ns[ROWS][ROUNDS];
+    static struct result result[ROWS];
+    uint64_t allocated = 0;
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < ROWS; i++)
-            ns[i][round] = run(rows[i].limited, rows[i].dry_run);
-    printf("CPU ns a message, median (least..most) of %d rounds of %d messages\n", ROUNDS,
-           TURNS * TURN);
+            run(&rows[i], round, &result[i]);
+    printf("CPU ns a message, median (least..most) of %d rounds of %d messages; locks of quotas "
+           "taken a message, and a ms\n",
+           ROUNDS, MESSAGES);
     for (int i = 0; i < ROWS; i++) {
-        qsort(ns[i], ROUNDS, sizeof ns[i][0], by_size);
-        printf("%7.1f (%.1f..%.1f)  %s\n", ns[i][ROUNDS / 2], ns[i][0], ns[i][ROUNDS - 1],
-               rows[i].what);
+        struct result *r = &result[i];
+        qsort(r->ns, ROUNDS, sizeof r->ns[0], by_size);
+        double ms = (double)r->virtual_ns / 1e6;
+        printf("%7.1f (%.1f..%.1f)  %.5f %5.1f  %s\n", r->ns[ROUNDS / 2], r->ns[0],
+               r->ns[ROUNDS - 1], (double)r->locks / MESSAGES, (double)r->locks / ms, rows[i].what);
+        allocated += r->allocations;
     }
-    return 0;
+    printf("allocations on that way: %llu\n", (unsigned long long)allocated);
+    return allocated == 0 ? 0 : 1;
 }

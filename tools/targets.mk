@@ -70,6 +70,7 @@ bench-limiter: $(B)/bench/limiter_bench ## CPU ns per limiter operation; also bu
 	$(Q)$< build/bench-limiter.json
 
 .PHONY: bench-path
+$(B)/bench/path_bench: ALL_LIBS += $(foreach f,malloc calloc realloc aligned_alloc pthread_mutex_lock,-Wl,--wrap=$(f))
 bench-path: $(B)/bench/path_bench ## CPU ns per message of the limits on its way, none reached
 	$(Q)$<
 

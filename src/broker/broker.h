@@ -39,6 +39,7 @@ struct shard {
     struct ms_port *meta;
     struct worker_wake *log_wake, *meta_wake;
     struct quota_worker quotas; /* its leases */
+    struct timer leases_timer;  /* armed: some are kept */
     struct topic *topics;       /* map by full name */
     struct topic *
         dirty_topics; /* with entries newly durable or consumers newly able: dispatch at turn end */

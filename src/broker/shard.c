@@ -68,6 +68,14 @@ static void poll_meta(void *ctx)
     ms_port_poll(s->meta);
 }
 
+/* Leases that are kept: there is a turn when they must go back, whatever else happens. */
+static void end_turn_of_quotas(struct shard *s)
+{
+    int64_t until_ns = quota_turn_end(&s->quotas, shard_now_ns(s));
+    if (until_ns != MONO_NEVER && !timer_is_armed(&s->leases_timer))
+        timer_arm(s->worker, &s->leases_timer, until_ns);
+}
+
 static void turn_end(void *ctx)
 {
     struct shard *s = ctx;
@@ -76,7 +84,7 @@ static void turn_end(void *ctx)
     topics_dispatch(s);
     links_post(s);
     letters_post_again(s);
-    quota_leases_return(&s->quotas, shard_now_ns(s));
+    end_turn_of_quotas(s);
     ls_port_submit(s->log);
 }
 
@@ -97,7 +105,7 @@ int64_t shard_wall_ns(struct shard *s)
 
 static void nothing_fired(struct timer *t, int64_t now_ns)
 {
-    (void)t, (void)now_ns; /* that there is a turn is all it is for: see letters_post_again */
+    (void)t, (void)now_ns; /* that there is a turn is all it is for */
 }
 
 static void stop_step(struct timer *t, int64_t now_ns);
@@ -107,6 +115,7 @@ void shard_start(struct shard *s)
     struct broker *b = s->broker;
     s->arena = arena_new();
     timer_init(&s->unsent_timer, nothing_fired);
+    timer_init(&s->leases_timer, nothing_fired);
     timer_init(&s->stop_timer, stop_step);
     s->log_wake = worker_wake_new(s->worker, poll_log, s);
     s->meta_wake = worker_wake_new(s->worker, poll_meta, s);

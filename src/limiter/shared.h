@@ -25,7 +25,8 @@
  *
  * Rules
  * - A worker returns its lease at the end of each loop turn (tg_lease_return): what it keeps,
- *   nobody else can use.
+ *   nobody else can use. One that is busy may keep it for about 1 ms while it is current
+ *   (tg_lease_is_current): then it stands for no more than others would lose by looking.
  * - A refused worker is refused again without a look at the centre until the bucket can be above
  *   zero, at the most for 1 ms: so it learns of tokens that others gave back at most 1 ms late.
  * - A clock that stands still or steps back grants nothing and takes nothing, as in bucket.h.
@@ -122,6 +123,8 @@ static inline bool tg_lease_take(struct tg_lease *l, struct tg_shared *s, uint64
                                  int64_t now_ns);
 /* Gives unspent credit back. Costs next to nothing when there is none. */
 static inline void tg_lease_return(struct tg_lease *l, struct tg_shared *s, int64_t now_ns);
+/* Nothing has changed since it was taken, and it is not for one message only. */
+static inline bool tg_lease_is_current(const struct tg_lease *l, const struct tg_shared *s);
 
 /* ---- the home worker (any thread) ---- */
 
@@ -187,6 +190,11 @@ static inline uint64_t tg_shared_generation(const struct tg_shared *s)
 {
     /* Nothing is read through it: whoever sees it late was earlier. */
     return atomic_load_explicit(&s->generation, memory_order_relaxed);
+}
+
+static inline bool tg_lease_is_current(const struct tg_lease *l, const struct tg_shared *s)
+{
+    return l->seen == tg_shared_generation(s);
 }
 
 static inline bool tg_shared_is_limited(const struct tg_shared *s)

@@ -55,6 +55,14 @@ static inline void tg_limit_lease_charge(struct tg_limit_lease *l, struct tg_sha
     tg_lease_charge_both(&l->lease, &s->shared, msgs, bytes);
 }
 
+/* It holds nothing that is void or revoked, nor what is for one message only: it may be kept a
+ * little longer than for the turn (shared.h). */
+static inline bool tg_limit_lease_is_current(const struct tg_limit_lease *l,
+                                             const struct tg_shared_limit *s)
+{
+    return tg_lease_is_current(&l->lease, &s->shared);
+}
+
 /* At the end of each loop turn. */
 static inline void tg_limit_lease_return(struct tg_limit_lease *l, struct tg_shared_limit *s,
                                          int64_t now_ns)

@@ -1,9 +1,8 @@
 /* quota.c - a quota's life, and what its workers spend.
  *
  * All or none: asking comes first and at the most leases tokens, which the turn's end gives back;
- * charging cannot fail. A limit that is set or removed between the two (by the control worker)
- * leaves a lease charged that holds nothing, or one that is given back whole: the message then
- * counts as admitted before the change.
+ * charging cannot fail. Charged are the leases that were asked: where a limit is set or removed
+ * between the two (by the control worker), the message counts as admitted before the change.
  *
  * Invariant: a lease holds tokens only while it is in its worker's list. */
 #include "quota/quota.h"
@@ -13,6 +12,10 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/mono.h"
+
+#define KEEP_NS  MONO_MS         /* as much as a lease is ahead at the most: limiter/shared.h */
+#define CLOSE_NS (250 * MONO_US) /* between turns that follow each other closely */
 
 void quota_init(struct quota *q, enum scope_kind kind, const char *name, uint32_t weight,
                 uint32_t workers)
@@ -62,7 +65,7 @@ static void sum_over(const struct quota *q, uint64_t sum[3])
         sum[k] = 0;
     for (uint32_t i = 0; i < q->workers; i++)
         for (int k = 0; k < 3; k++)
-            sum[k] += atomic_load_explicit(&q->lease[i].over_shown[k], memory_order_relaxed);
+            sum[k] += atomic_load_explicit(&q->lease[i].over[k], memory_order_relaxed);
 }
 
 /* What was over the limit before it changed is of no interest any more. */
@@ -109,39 +112,18 @@ void quota_give_back_first(const struct quota_chain *chain, uint32_t count, stru
     }
 }
 
-static void count(struct quota_worker *w, struct quota_lease *l, uint64_t msgs, uint64_t bytes,
-                  int64_t now_ns)
+/* Its worker alone writes there. */
+static void add(_Atomic uint64_t *sum, uint64_t n)
 {
-    quota_lease_used(w, l);
-    tg_meter_add(&l->msgs.meter, msgs, now_ns);
-    tg_meter_add(&l->bytes.meter, bytes, now_ns);
+    uint64_t was = atomic_load_explicit(sum, memory_order_relaxed);
+    atomic_store_explicit(sum, was + n, memory_order_relaxed);
 }
 
-/* Of a quota in dry run. */
-static void count_over(struct quota_lease *l, uint64_t msgs, uint64_t bytes)
+void quota_count_over(struct quota_lease *l, uint64_t msgs, uint64_t bytes)
 {
-    l->over =
-        (struct dry_run_counts){l->over.frames + 1, l->over.msgs + msgs, l->over.bytes + bytes};
-    l->is_over = false;
-}
-
-bool quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
-                  uint64_t bytes, int64_t now_ns)
-{
-    bool over = false;
-    for (uint32_t i = 0; i < chain->count; i++) {
-        struct quota *q = chain->quota[i];
-        if (!quota_is_set(q))
-            continue;
-        struct quota_lease *l = &q->lease[w->index];
-        over = over || l->is_over;
-        if (l->is_over)
-            count_over(l, msgs, bytes);
-        else
-            tg_limit_lease_charge(&l->lease, &q->limit, msgs, bytes);
-        count(w, l, msgs, bytes, now_ns);
-    }
-    return over;
+    add(&l->over[0], 1);
+    add(&l->over[1], msgs);
+    add(&l->over[2], bytes);
 }
 
 bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
@@ -153,7 +135,9 @@ bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64
         if (!quota_is_set(q))
             continue;
         struct quota_lease *l = &q->lease[w->index];
-        count(w, l, msgs, bytes, now_ns);
+        quota_lease_used(w, l);
+        l->new_msgs += msgs;
+        l->new_bytes += bytes;
         if (!quota_is_dry_run(q))
             continue;
         if (tg_limit_lease_has(&l->lease, &q->limit, msgs, bytes, now_ns)) {
@@ -161,7 +145,7 @@ bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64
             continue;
         }
         over = true;
-        count_over(l, msgs, bytes);
+        quota_count_over(l, msgs, bytes);
     }
     return over;
 }
@@ -185,19 +169,52 @@ static double shown_rate(const struct quota_meter *m, int64_t now_ns)
     return tg_meter_rate(&meter, now_ns);
 }
 
+static void count_new(struct quota_lease *l, int64_t now_ns)
+{
+    tg_meter_add(&l->msgs.meter, l->new_msgs, now_ns);
+    tg_meter_add(&l->bytes.meter, l->new_bytes, now_ns);
+    l->new_msgs = l->new_bytes = 0;
+    show(&l->msgs);
+    show(&l->bytes);
+}
+
 void quota_leases_return(struct quota_worker *w, int64_t now_ns)
 {
     struct quota_lease *l;
+    if (w->used != NULL)
+        w->returned_ns = now_ns;
+    w->keeps = false;
     while ((l = w->used) != NULL) {
         w->used = l->next;
         l->is_used = false;
         tg_limit_lease_return(&l->lease, &l->quota->limit, now_ns);
-        show(&l->msgs);
-        show(&l->bytes);
-        const uint64_t over[3] = {l->over.frames, l->over.msgs, l->over.bytes};
-        for (int i = 0; i < 3; i++)
-            atomic_store_explicit(&l->over_shown[i], over[i], memory_order_relaxed);
+        count_new(l, now_ns);
     }
+}
+
+/* Others could use what is kept: so never while somebody waits. */
+static bool are_good_to_keep(const struct quota_worker *w)
+{
+    bool good = true;
+    for (const struct quota_lease *l = w->used; l != NULL; l = l->next)
+        good = good && tg_limit_lease_is_current(&l->lease, &l->quota->limit);
+    return good;
+}
+
+int64_t quota_turn_end(struct quota_worker *w, int64_t now_ns)
+{
+    if (w->used == NULL)
+        return MONO_NEVER;
+    int64_t last_ns = w->keeps ? w->kept_since_ns : w->returned_ns;
+    bool soon = now_ns >= last_ns && now_ns - last_ns < (w->keeps ? KEEP_NS : CLOSE_NS);
+    if (!soon || !are_good_to_keep(w)) {
+        quota_leases_return(w, now_ns);
+        return MONO_NEVER;
+    }
+    if (!w->keeps)
+        w->kept_since_ns = now_ns;
+    w->keeps = true;
+    return mono_add(w->kept_since_ns, KEEP_NS);
 }
 
 struct quota_rates quota_rates(const struct quota *q, int64_t now_ns)

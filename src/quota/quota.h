@@ -10,7 +10,9 @@
  * tenants as children, a tenant's namespaces, a group's those that it is hung on.
  *
  * While nobody waits for a quota it is *slack*: each worker takes what it needs through a lease of
- * its own (limiter/shared.h), and gives back at the end of its loop turn what it did not use. When
+ * its own (limiter/shared.h), and gives back at the end of its loop turn what it did not use; a
+ * worker whose turns follow each other closely keeps its leases for a millisecond, since taking and
+ * giving back would cost it more than its messages do. When
  * somebody waits it is *binding*: leases get nothing and tokens come from the quota's home, in the
  * order of its queue (throttle/home.h).
  *
@@ -21,8 +23,10 @@
 #ifndef QUOTA_QUOTA_H
 #define QUOTA_QUOTA_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "limiter/meter.h"
@@ -38,23 +42,25 @@ enum {
 struct home_queue; /* throttle/home.h: who waits for it; the home's */
 struct quota;
 
-/* A meter that its owner shows to other threads: as it was at the end of the owner's last turn. */
+/* A meter that its owner shows to other threads: as it was when the lease was last given back. */
 struct quota_meter {
     struct tg_meter meter;
     _Atomic uint64_t shown[sizeof(struct tg_meter) / sizeof(uint64_t)];
 };
 
-/* One worker's part of a quota. */
+/* One worker's part of a quota. What a message touches of it is one cache line. */
 struct quota_lease {
-    _Alignas(TG_CACHE_LINE) struct tg_limit_lease lease;
-    struct quota *quota;
+    _Alignas(TG_CACHE_LINE) struct quota *quota;
     struct quota_lease *next; /* in quota_worker.used */
-    bool is_used;             /* in this turn: in that list */
+    bool is_used;             /* in that list */
     bool is_over; /* of a quota in dry run: it has no tokens for the frame asked about */
-    struct dry_run_counts over;
-    _Atomic uint64_t over_shown[3]; /* as the meters */
+    uint64_t new_msgs, new_bytes; /* admitted, and not yet in the meters */
+    struct tg_limit_lease lease;
     struct quota_meter msgs, bytes;
+    _Atomic uint64_t over[3]; /* in dry run: frames, messages, bytes */
 };
+static_assert(offsetof(struct quota_lease, lease.lease.granted) <= TG_CACHE_LINE,
+              "a message reads and writes one line of a lease");
 
 struct quota {
     enum scope_kind kind;
@@ -81,13 +87,18 @@ struct quota_chain {
 
 /* One for each worker: which of its leases are to be returned. Zero-initialised but for index. */
 struct quota_worker {
-    uint32_t index; /* 0 .. workers - 1 */
+    uint32_t index;       /* 0 .. workers - 1 */
+    uint32_t asked_count; /* by the last quota_lacking that found all it needs: */
+    struct quota_lease *asked[QUOTA_CHAIN_MAX];
     struct quota_lease *used;
+    bool keeps;            /* what is used was kept at the end of a turn: the first was at */
+    int64_t kept_since_ns; /* this time */
+    int64_t returned_ns;   /* when leases were last returned */
 };
 
 void quota_init(struct quota *q, enum scope_kind kind, const char *name, uint32_t weight,
                 uint32_t workers);
-/* No worker uses it any more, and a turn of each has ended since the last use; the home has
+/* No worker uses it any more, and each has returned its leases since its last use; the home has
  * forgotten it (home_forget). */
 void quota_fini(struct quota *q);
 
@@ -128,27 +139,30 @@ static inline uint32_t quota_changes(const struct quota *q)
 /* ---- a worker: frames of topics with this chain ---- */
 
 /* The narrowest quota of the chain that has no tokens for such a frame, or NULL: then
- * quota_charge of the same may follow, before any other call for this worker and chain. */
+ * quota_charge of the same may follow, before any other call for this worker. */
 static inline struct quota *quota_lacking(const struct quota_chain *chain, struct quota_worker *w,
                                           uint64_t msgs, uint64_t bytes, int64_t now_ns);
-/* Charges the leases, and counts. True: but for a dry run it would not have been admitted. */
-bool quota_charge(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
-                  uint64_t bytes, int64_t now_ns);
+/* Charges the leases that quota_lacking found, and counts. True: but for a dry run it would not
+ * have been admitted. */
+static inline bool quota_charge(struct quota_worker *w, uint64_t msgs, uint64_t bytes);
 /* Counts only: the frame was paid for otherwise (claim.h), but for quotas in dry run. The same. */
 bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                  uint64_t bytes, int64_t now_ns);
-/* At the end of each loop turn: gives back what was leased and not used, and shows the meters. */
+/* At the end of each loop turn. Leases are given back, or kept: then until the time that is
+ * returned; there must be a turn by then. MONO_NEVER: none is kept. */
+int64_t quota_turn_end(struct quota_worker *w, int64_t now_ns);
+/* Gives back at once all that was leased and not used, and shows the meters. */
 void quota_leases_return(struct quota_worker *w, int64_t now_ns);
 
 /* ---- any thread ---- */
 
-/* What was admitted while a limit was set: per second, over all workers, as of their last turns'
- * ends. */
+/* What was admitted while a limit was set: per second, over all workers, as of when they last gave
+ * back their leases. */
 struct quota_rates {
     double msgs, bytes;
 };
 struct quota_rates quota_rates(const struct quota *q, int64_t now_ns);
-struct dry_run_counts quota_dry_run_counts(const struct quota *q); /* over all workers, as above */
+struct dry_run_counts quota_dry_run_counts(const struct quota *q); /* over all workers */
 
 /* ---- inline ---- */
 
@@ -166,9 +180,13 @@ static inline void quota_lease_used(struct quota_worker *w, struct quota_lease *
     w->used = l;
 }
 
+/* Of a quota in dry run. */
+void quota_count_over(struct quota_lease *l, uint64_t msgs, uint64_t bytes);
+
 static inline struct quota *quota_lacking(const struct quota_chain *chain, struct quota_worker *w,
                                           uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
+    uint32_t asked = 0;
     for (uint32_t i = 0; i < chain->count; i++) {
         struct quota *q = chain->quota[i];
         if (!quota_is_set(q))
@@ -180,8 +198,27 @@ static inline struct quota *quota_lacking(const struct quota_chain *chain, struc
             return q;
         }
         quota_lease_used(w, l);
+        w->asked[asked++] = l;
     }
+    w->asked_count = asked;
     return NULL;
+}
+
+static inline bool quota_charge(struct quota_worker *w, uint64_t msgs, uint64_t bytes)
+{
+    bool over = false;
+    for (uint32_t i = 0; i < w->asked_count; i++) {
+        struct quota_lease *l = w->asked[i];
+        l->new_msgs += msgs;
+        l->new_bytes += bytes;
+        if (__builtin_expect(!l->is_over, 1)) {
+            tg_limit_lease_charge(&l->lease, &l->quota->limit, msgs, bytes);
+            continue;
+        }
+        over = true;
+        quota_count_over(l, msgs, bytes);
+    }
+    return over;
 }
 
 #endif

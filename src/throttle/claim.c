@@ -74,7 +74,7 @@ bool claim_charge(struct claim *c, const struct quota_chain *chain, struct quota
                   uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
     if (!c || !covers(c, msgs, bytes))
-        return quota_charge(chain, w, msgs, bytes, now_ns);
+        return quota_charge(w, msgs, bytes);
     spend(c, msgs, bytes);
     return quota_count(chain, w, msgs, bytes, now_ns);
 }

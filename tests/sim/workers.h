@@ -86,7 +86,16 @@ struct w_topic {
     uint64_t sent_msgs, sent_bytes;
 };
 
-enum w_what { W_TURN_END, W_TOPIC_TIMER, W_QUOTA_TIMER, W_TO_HOME, W_BACK, W_OFFER, W_ACTION };
+enum w_what {
+    W_TURN_END,
+    W_TOPIC_TIMER,
+    W_QUOTA_TIMER,
+    W_TO_HOME,
+    W_BACK,
+    W_NOTHING,
+    W_OFFER,
+    W_ACTION
+};
 
 struct w_event {
     int64_t at_ns;
@@ -657,7 +666,9 @@ static inline void w_begin_turn(struct world *w, uint32_t worker)
 static inline void w_end_turn(struct world *w, uint32_t worker)
 {
     struct w_worker *k = &w->worker[worker];
-    quota_leases_return(&k->leases, w_clock(w, worker));
+    int64_t until_ns = quota_turn_end(&k->leases, w_clock(w, worker));
+    if (until_ns != MONO_NEVER)
+        w_at(w, until_ns > w->now_ns ? until_ns : w->now_ns + 1, worker, W_NOTHING, NULL);
     k->in_turn = false;
     k->free_ns = w->now_ns + rng_between(&w->rng, 1, w->turn_max_ns);
     if (worker == 0)
@@ -698,6 +709,8 @@ static inline void w_happen(struct world *w, const struct w_event *e)
         break;
     case W_BACK:
         w_received(e->of);
+        break;
+    case W_NOTHING: /* a turn, in which kept leases go back */
         break;
     case W_OFFER:
         w_happen_offer(w, p, e->deadline_ns);

@@ -184,7 +184,7 @@ static void test_the_facts_of_a_quota(void **state)
     quota_chain_add_around(&chain, &q);
     assert_true(quota_set_limit(&q, &spec, LIMIT_FROM_NAMESPACE, 100, 0));
     assert_null(quota_lacking(&chain, &w, 14, 1400, 0));
-    quota_charge(&chain, &w, 14, 1400, 0);
+    quota_charge(&w, 14, 1400);
     quota_leases_return(&w, 0);
     struct explain_scope s = explain_quota(&q, 0);
     assert_int_equal(s.kind, SCOPE_NAMESPACE);

@@ -44,7 +44,7 @@ static bool admit(struct tree *t, int worker, uint64_t msgs, uint64_t bytes, int
 {
     if (quota_lacking(&t->chain, &t->w[worker], msgs, bytes, now_ns))
         return false;
-    quota_charge(&t->chain, &t->w[worker], msgs, bytes, now_ns);
+    quota_charge(&t->w[worker], msgs, bytes);
     return true;
 }
 
@@ -66,7 +66,7 @@ static void test_without_limits_everything_passes_and_nothing_is_leased(void **s
     assert_true(admit(&t, 0, 1000000, 1000000000, 0));
     assert_null(t.w[0].used);
     assert_null(quota_lacking(&none, &t.w[0], 1, 1, 0)); /* a topic without quotas */
-    quota_charge(&none, &t.w[0], 1, 1, 0);
+    quota_charge(&t.w[0], 1, 1);
     tree_fini(&t);
 }
 
@@ -134,6 +134,72 @@ static void test_what_is_leased_ahead_comes_back_at_the_turns_end(void **state)
     tree_fini(&t);
 }
 
+/* A turn each 100 us; the first comes long after all that was before. */
+static void test_a_busy_worker_keeps_its_leases_for_a_millisecond(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.ns, 1000000, 0, 0);
+    int64_t now_ns = MONO_S, kept_until_ns = now_ns + 100 * MONO_US + MONO_MS;
+    assert_true(admit(&t, 0, 1, 1, now_ns));
+    assert_true(quota_turn_end(&t.w[0], now_ns) == MONO_NEVER);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, now_ns), 999999);
+    for (int i = 0; i < 10; i++) {
+        now_ns += 100 * MONO_US;
+        assert_true(admit(&t, 0, 100, 1, now_ns));
+        assert_true(quota_turn_end(&t.w[0], now_ns) == kept_until_ns);
+        assert_true(tg_shared_limit_balance_msgs(&t.ns.limit, now_ns) < 999901);
+    }
+    now_ns = kept_until_ns; /* the turn it asked for: idle, but for this */
+    assert_true(quota_turn_end(&t.w[0], now_ns) == MONO_NEVER);
+    assert_null(t.w[0].used);
+    assert_true(quota_turn_end(&t.w[0], now_ns) == MONO_NEVER); /* there is none */
+    tree_fini(&t);
+}
+
+static void test_nothing_is_kept_of_a_quota_that_binds_or_has_changed(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.ns, 1000000, 0, 0);
+    set(&t.broker, 1000000, 0, 0);
+    int64_t now_ns = MONO_S;
+    for (int change = 0; change < 3; change++) {
+        now_ns += MONO_US;
+        assert_true(admit(&t, 0, 1, 1, now_ns));
+        end_turns(&t, now_ns);
+        assert_true(admit(&t, 0, 1, 1, now_ns));
+        assert_true(quota_turn_end(&t.w[0], now_ns) != MONO_NEVER);
+        if (change == 0)
+            tg_shared_limit_set_binding(&t.broker.limit, true);
+        if (change == 1)
+            set(&t.ns, 2000000, 0, now_ns);
+        if (change == 2)
+            set(&t.broker, 0, 0, now_ns);
+        assert_true(quota_turn_end(&t.w[0], now_ns) == MONO_NEVER);
+        assert_null(t.w[0].used);
+        tg_shared_limit_set_binding(&t.broker.limit, false);
+    }
+    tree_fini(&t);
+}
+
+/* It was asked about, granted as the one message that may overdraw, and then not sent. */
+static void test_what_is_for_one_message_only_is_not_kept(void **state)
+{
+    (void)state;
+    struct tree t;
+    tree_init(&t);
+    set(&t.ns, 100, 0, 0);
+    end_turns(&t, MONO_S);
+    assert_null(quota_lacking(&t.chain, &t.w[0], 500, 1, MONO_S));
+    t.w[0].returned_ns = MONO_S;
+    assert_true(quota_turn_end(&t.w[0], MONO_S) == MONO_NEVER);
+    assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, MONO_S), 100);
+    tree_fini(&t);
+}
+
 static void test_each_change_is_counted(void **state)
 {
     (void)state;
@@ -157,7 +223,7 @@ static void test_a_limit_set_or_removed_between_asking_and_charging(void **state
     tree_init(&t);
     assert_null(quota_lacking(&t.chain, &t.w[0], 5, 5, 0));
     set(&t.ns, 10, 0, 0);
-    quota_charge(&t.chain, &t.w[0], 5, 5, 0); /* counts as admitted before */
+    quota_charge(&t.w[0], 5, 5); /* counts as admitted before */
     end_turns(&t, 0);
     assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 10);
     assert_true(admit(&t, 0, 1, 1, 0));
@@ -166,7 +232,7 @@ static void test_a_limit_set_or_removed_between_asking_and_charging(void **state
 
     assert_null(quota_lacking(&t.chain, &t.w[0], 5, 5, 0));
     set(&t.ns, 0, 0, 0);
-    quota_charge(&t.chain, &t.w[0], 5, 5, 0);
+    quota_charge(&t.w[0], 5, 5);
     end_turns(&t, 0);
     set(&t.ns, 10, 0, 0);
     assert_true(admit(&t, 0, 1, 1, 0));
@@ -209,7 +275,7 @@ static void test_a_quota_in_dry_run_refuses_nobody_and_counts_by_worker(void **s
     int over = 0;
     for (int i = 0; i < 30; i++) {
         assert_null(quota_lacking(&t.chain, &t.w[i % 2], 1, 1, 0));
-        over += quota_charge(&t.chain, &t.w[i % 2], 1, 1, 0);
+        over += quota_charge(&t.w[i % 2], 1, 1);
         end_turns(&t, 0);
     }
     over += quota_count(&t.chain, &t.w[0], 5, 5, 0); /* by credit of the other one */
@@ -236,6 +302,9 @@ int main(void)
         cmocka_unit_test(test_the_narrowest_that_lacks_tokens_is_named_and_none_is_charged),
         cmocka_unit_test(test_a_binding_quota_gives_workers_nothing),
         cmocka_unit_test(test_what_is_leased_ahead_comes_back_at_the_turns_end),
+        cmocka_unit_test(test_a_busy_worker_keeps_its_leases_for_a_millisecond),
+        cmocka_unit_test(test_nothing_is_kept_of_a_quota_that_binds_or_has_changed),
+        cmocka_unit_test(test_what_is_for_one_message_only_is_not_kept),
         cmocka_unit_test(test_each_change_is_counted),
         cmocka_unit_test(test_a_limit_set_or_removed_between_asking_and_charging),
         cmocka_unit_test(test_rates_are_summed_over_the_workers),
