@@ -73,7 +73,7 @@ static void add_producers(struct metric_row *r, const struct topic *t, int64_t n
         if (p->gate.step == GATE_OPEN)
             continue;
         r->throttled_producers++;
-        r->throttled_s[p->counted_reason] += (double)(now_ns - p->counted_from_ns) / (double)MONO_S;
+        r->throttled_s[p->counts.reason] += (double)(now_ns - p->counts.from_ns) / (double)MONO_S;
     }
 }
 

@@ -262,7 +262,7 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
         if (p->gate.step == GATE_OPEN)
             continue;
         throttled++;
-        total_ns += now_ns - p->counted_from_ns;
+        total_ns += now_ns - p->counts.from_ns;
         if (first == NULL || p->throttled_wall_ns < first->throttled_wall_ns)
             first = p;
     }

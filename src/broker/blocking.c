@@ -48,7 +48,7 @@ void block_set_on_producer(struct producer *p, const struct block *b)
 void block_set_on_consumer(struct consumer *k, const struct block *b)
 {
     k->blocked_by = b != NULL ? b->id : 0;
-    if (k->blocked_by == 0 && k->sub != NULL)
+    if (k->sub != NULL) /* one that waits for tokens may have nobody to send to now */
         topic_mark_dirty(k->sub->topic);
 }
 

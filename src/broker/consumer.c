@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/cursor_store.h"
+#include "broker/dispatch_limit.h"
 #include "broker/walk.h"
 
 /* Far above any receiver queue: a client that adds permits for ever must not make the sum wrap. */
@@ -196,6 +197,8 @@ static void acked(struct consumer *c, uint64_t old_next, uint64_t entries)
         s->last_mark_delete_wall_ns = wall_ns;
     if (s->read_next < s->cursor.next)
         s->read_next = s->cursor.next;
+    if (dispatch_waits(s))
+        mark_dirty(s); /* there may be nothing left to wait for */
     cursor_store_mark(s);
 }
 
@@ -246,6 +249,10 @@ static void detach(struct consumer *c)
     DL_DELETE(s->consumers, c);
     s->consumer_count--;
     c->sub = NULL;
+    if (!s->consumers) {
+        dispatch_stop_waiting(s);
+        dispatch_settle(s);
+    }
     if (s->consumers)
         topic_mark_dirty(s->topic);
     else if (!s->durable && s->state == SUB_READY) /* not here: callers walk lists of it */

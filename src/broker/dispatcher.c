@@ -7,7 +7,7 @@
  *
  * Invariant: read_next moves past an entry only when it was handed out, is acknowledged, or can't
  * be read any more (then it is acknowledged here); nothing at or behind durable_end is read. */
-#include "broker/subscription.h"
+#include "broker/dispatch.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -17,27 +17,18 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "broker/cursor_store.h"
+#include "broker/producer.h"
 
 enum {
-    READ_ENTRIES = 100,           /* per fetch, as dispatcherMaxReadBatchSize */
-    READ_BYTES = 5 * 1024 * 1024, /* per fetch, as dispatcherMaxReadSizeBytes */
-    WINDOW_MIN_BYTES = 16 * 1024, /* a disk reads so much as fast as one entry */
-    TURN_ENTRIES = 20,            /* Shared: for one consumer before the next one's turn */
-    ROUND_ENTRIES = 1000,         /* per subscription and loop turn: others must get theirs */
+    TURN_ENTRIES = 20,    /* Shared: for one consumer before the next one's turn */
+    ROUND_ENTRIES = 1000, /* per subscription and loop turn: others must get theirs */
     ROUND_BYTES = 4 * 1024 * 1024,
-    RETRY_READ_MS = 5000, /* after a damaged or unreadable entry */
     RETRY_MEMORY_MS = 20, /* nobody tells when others have read what they were sent */
-    LOG_LINES = 1,
-};
-
-struct round {
-    struct subscription *sub;
-    uint64_t entries_left, bytes_left;
 };
 
 /* ---- who may get something ---- */
 
-static void retry_in(struct subscription *s, int64_t ms)
+void dispatch_retry_in(struct subscription *s, int64_t ms)
 {
     if (!timer_is_armed(&s->retry_timer))
         timer_arm(s->shard->worker, &s->retry_timer, shard_now_ns(s->shard) + ms * MONO_MS);
@@ -62,7 +53,7 @@ static bool is_available(struct consumer *c)
     }
     if (!budget_is_closed(&c->conn->shard->broker->budget, BUDGET_OUTBOUND))
         return true;
-    retry_in(c->sub, RETRY_MEMORY_MS);
+    dispatch_retry_in(c->sub, RETRY_MEMORY_MS);
     return false;
 }
 
@@ -90,8 +81,7 @@ static struct consumer *pick(struct subscription *s)
     return NULL;
 }
 
-/* How many messages and bytes the consumers have room for now. */
-static void room_of(struct subscription *s, uint64_t *messages, uint64_t *bytes)
+void dispatch_room(struct subscription *s, uint64_t *messages, uint64_t *bytes)
 {
     *messages = *bytes = 0;
     for (struct consumer *c = s->consumers; c && *messages < READ_ENTRIES; c = c->next) {
@@ -195,6 +185,19 @@ static bool is_wanted(const struct subscription *s, uint64_t entry)
     return !cursor_is_acked(&s->cursor, entry);
 }
 
+struct claim_amount dispatch_cost(const struct subscription *s, const struct ls_entry *e)
+{
+    bool as_one = s->topic->entries_as_messages || e->messages == 0;
+    uint32_t bytes = e->len > PUBLISH_SIZE_FIELD ? e->len - PUBLISH_SIZE_FIELD : 0;
+    return (struct claim_amount){as_one ? 1 : e->messages, bytes};
+}
+
+static bool may_send(struct round *r, const struct ls_entry *e)
+{
+    struct claim_amount cost = dispatch_cost(r->sub, e);
+    return dispatch_may_send(r->sub, &r->leave, cost.msgs, cost.bytes);
+}
+
 /* One consumer's turn. Returns how many of the entries are done with. */
 static uint32_t serve(struct round *r, struct consumer *c, const struct ls_entry *e, uint32_t n)
 {
@@ -203,6 +206,10 @@ static uint32_t serve(struct round *r, struct consumer *c, const struct ls_entry
     struct sent sent = {0};
     while (i < n && served < most && (served == 0 || is_available(c)) && !s->blocked_on_unacked) {
         if (is_wanted(s, e[i].entry)) {
+            if (!may_send(r, &e[i])) {
+                r->has_no_tokens = true;
+                break;
+            }
             deliver(c, &e[i], &sent);
             served++;
             r->entries_left -= r->entries_left > 0;
@@ -212,15 +219,16 @@ static uint32_t serve(struct round *r, struct consumer *c, const struct ls_entry
         }
         i++;
     }
-    s->turn = c;
+    if (i > 0)
+        s->turn = c;
     if (served > 0)
         count_sent(c, &sent);
     return i;
 }
 
-/* Entries asked for from <first> on, of which e[0..n-1] are still there. What is missing in between
- * was trimmed or is lost: nobody will ever read it, so the cursor must not wait for it. */
-static void skip_gaps(struct subscription *s, uint64_t first, const struct ls_entry *e, uint32_t n)
+/* What is missing in between was trimmed or is lost: nobody will ever read it. */
+void dispatch_skip_gaps(struct subscription *s, uint64_t first, const struct ls_entry *e,
+                        uint32_t n)
 {
     uint64_t expected = first;
     for (uint32_t i = 0; i < n; i++) {
@@ -234,114 +242,42 @@ static void skip_gaps(struct subscription *s, uint64_t first, const struct ls_en
     }
 }
 
-/* Returns how many of the entries are done with. */
-static uint32_t hand_out(struct round *r, uint64_t first, const struct ls_entry *e, uint32_t n)
+uint32_t dispatch_hand_out(struct round *r, uint64_t first, const struct ls_entry *e, uint32_t n)
 {
     struct subscription *s = r->sub;
     uint32_t done = 0;
-    skip_gaps(s, first, e, n);
-    while (done < n && !s->blocked_on_unacked) {
+    dispatch_skip_gaps(s, first, e, n);
+    while (done < n && !r->has_no_tokens && !s->blocked_on_unacked) {
         struct consumer *c = pick(s);
         if (!c)
             break;
         done += serve(r, c, e + done, n - done);
     }
+    dispatch_charge(s, &r->leave);
     return done;
 }
 
-/* ---- fetching ---- */
+/* ---- a subscription's turn ---- */
 
-static void read_failed(struct subscription *s, uint64_t first, enum tg_err e)
+static bool is_open(const struct subscription *s)
 {
-    uint32_t more;
-    if (log_gate_open(&s->log_gate, LOG_LINES, shard_now_ns(s->shard), &more))
-        log_error("topic %s: subscription %s: entry %llu:%llu or one behind it can't be read: %s",
-                  s->topic->name.full, s->name, (unsigned long long)s->topic->ledger,
-                  (unsigned long long)first, err_text(e));
-    s->unreadable = first;
-    retry_in(s, RETRY_READ_MS);
+    return s->state == SUB_READY && s->topic->state == TOPIC_READY && s->consumers &&
+           !s->blocked_on_unacked;
 }
 
-/* Nothing readable from <first> on: the store forgot it. True when there is something to go on
- * with. */
-static bool skip_lost(struct subscription *s, uint64_t first)
+static bool has_backlog(struct subscription *s)
 {
-    uint64_t there = ls_first_entry(s->shard->broker->ledgers, s->topic->ledger);
-    if (there <= first)
+    uint64_t first;
+    return dispatch_next_run(s, &first, 1) > 0;
+}
+
+bool dispatch_could_send(struct subscription *s)
+{
+    uint64_t messages, bytes;
+    if (!is_open(s) || s->reading)
         return false;
-    if (there > s->topic->durable_end)
-        there = s->topic->durable_end;
-    struct ls_entry next = {.entry = there};
-    skip_gaps(s, first, &next, 1);
-    return true;
-}
-
-struct disk_read {
-    struct subscription *sub;
-    uint64_t gen, first;
-};
-
-static void hand_out_read(struct subscription *s, uint64_t first, const struct ls_entry *e,
-                          uint32_t n)
-{
-    struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX};
-    uint32_t done = hand_out(&r, first, e, n);
-    uint64_t taken = UINT64_MAX - r.bytes_left;
-    if (done == n)
-        s->read_window_bytes *= 2;
-    else
-        s->read_window_bytes = taken;
-}
-
-static void on_read(void *ctx, enum tg_err e, const struct ls_entry *entries, uint32_t count,
-                    struct ls_hold *hold)
-{
-    struct disk_read d = *(struct disk_read *)ctx;
-    struct subscription *s = d.sub;
-    free(ctx);
-    struct ls_port *log = s->shard->log;
-    if (subscription_release(s)) {
-        s->reading = false;
-        if (d.gen == s->read_gen && count > 0)
-            hand_out_read(s, d.first, entries, count);
-        if (e)
-            read_failed(s, d.first + count, e);
-        else if (d.gen == s->read_gen && count == 0 && !skip_lost(s, d.first))
-            read_failed(s, d.first, TG_ENOENT);
-        else
-            topic_mark_dirty(s->topic);
-    }
-    if (hold)
-        ls_entries_release(log, hold);
-}
-
-static void read_from_disk(struct subscription *s, uint64_t first, uint32_t n, uint64_t bytes)
-{
-    struct disk_read *d = xmalloc(sizeof *d);
-    *d = (struct disk_read){.sub = s, .gen = s->read_gen, .first = first};
-    if (s->read_window_bytes > READ_BYTES)
-        s->read_window_bytes = READ_BYTES;
-    if (s->read_window_bytes < WINDOW_MIN_BYTES)
-        s->read_window_bytes = WINDOW_MIN_BYTES;
-    if (bytes > s->read_window_bytes)
-        bytes = s->read_window_bytes;
-    s->reading = true;
-    subscription_hold(s);
-    ls_read(s->shard->log, s->topic->ledger, first, n, bytes, on_read, d);
-}
-
-/* The next entries to send: from where, and how many at most. 0: none. */
-static uint32_t next_run(struct subscription *s, uint64_t *first, uint32_t most)
-{
-    while (replay_first(&s->replay, first)) {
-        if (!cursor_is_acked(&s->cursor, *first))
-            return replay_run(&s->replay, *first, most);
-        (void)replay_take(&s->replay, *first, NULL); /* it can't be read any more */
-    }
-    s->read_next = cursor_next_unacked(&s->cursor, s->read_next);
-    *first = s->read_next;
-    uint64_t there = s->topic->durable_end > *first ? s->topic->durable_end - *first : 0;
-    return there < most ? (uint32_t)there : most;
+    dispatch_room(s, &messages, &bytes);
+    return messages > 0 && has_backlog(s);
 }
 
 /* One run. False: nothing more can be done now. */
@@ -351,34 +287,80 @@ static bool dispatch_run(struct round *r)
     struct ls_entry entry[READ_ENTRIES];
     struct ls_hold *hold = NULL;
     uint64_t messages, bytes, first;
-    room_of(s, &messages, &bytes);
+    dispatch_room(s, &messages, &bytes);
     if (messages == 0)
         return false;
-    uint32_t n = next_run(s, &first, (uint32_t)messages);
+    uint32_t n = dispatch_next_run(s, &first, (uint32_t)messages);
     if (n == 0)
         return false;
-    uint32_t got = ls_read_cached(s->shard->log, s->topic->ledger, first, n, bytes, entry, &hold);
-    if (got == 0 && first == s->unreadable && timer_is_armed(&s->retry_timer))
-        return false; /* each append and acknowledgement comes by here */
+    uint32_t got = dispatch_fetch(s, first, n, bytes, entry, &hold);
     if (got == 0) {
-        read_from_disk(s, first, n, bytes);
+        if (!dispatch_read_rests(s, first) && dispatch_may_read(s, &n, &bytes))
+            dispatch_read(s, first, n, bytes);
         return false;
     }
-    hand_out(r, first, entry, got);
+    dispatch_hand_out(r, first, entry, got);
     ls_entries_release(s->shard->log, hold);
+    return !dispatch_waits(s) && !s->blocked_on_unacked;
+}
+
+/* False: all that can be done now is. */
+static bool dispatch_some(struct subscription *s)
+{
+    struct round r = {.sub = s, .entries_left = ROUND_ENTRIES, .bytes_left = ROUND_BYTES};
+    while (r.entries_left > 0 && r.bytes_left > 0)
+        if (!dispatch_run(&r))
+            return false;
     return true;
 }
 
 void subscription_dispatch(struct subscription *s)
 {
-    struct round r = {.sub = s, .entries_left = ROUND_ENTRIES, .bytes_left = ROUND_BYTES};
-    if (s->state != SUB_READY || s->topic->state != TOPIC_READY || s->reading || !s->consumers ||
-        s->blocked_on_unacked)
+    bool more = false;
+    if (s->reading)
         return;
-    while (r.entries_left > 0 && r.bytes_left > 0)
-        if (!dispatch_run(&r) || s->blocked_on_unacked)
+    if (dispatch_waits(s)) {
+        if (dispatch_could_send(s))
             return;
-    retry_in(s, 0); /* more in the next turn, and one there shall be */
+        dispatch_stop_waiting(s);
+    } else if (is_open(s)) {
+        more = dispatch_some(s);
+    }
+    if (more)
+        dispatch_retry_in(s, 0); /* in the next turn, and one there shall be */
+    else if (!s->reading)
+        s->is_tailing = !has_backlog(s);
+    dispatch_settle(s);
+}
+
+/* ---- a turn in line ---- */
+
+bool dispatch_fetch_next(struct subscription *s, struct ls_entry *out, struct ls_hold **hold)
+{
+    uint64_t first;
+    if (!dispatch_could_send(s))
+        return false;
+    return dispatch_next_run(s, &first, 1) > 0 &&
+           dispatch_fetch(s, first, 1, UINT64_MAX, out, hold) > 0;
+}
+
+void dispatch_read_next(struct subscription *s)
+{
+    uint64_t messages, bytes, first;
+    if (!dispatch_could_send(s))
+        return;
+    dispatch_room(s, &messages, &bytes);
+    uint32_t n = dispatch_next_run(s, &first, (uint32_t)messages);
+    if (dispatch_read_rests(s, first))
+        return;
+    dispatch_bound_read(s, &n, &bytes);
+    dispatch_read(s, first, n, bytes);
+}
+
+bool dispatch_send_one(struct subscription *s, struct dispatch_leave *l, const struct ls_entry *e)
+{
+    struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX, .leave = *l};
+    return dispatch_hand_out(&r, e->entry, e, 1) > 0;
 }
 
 void dispatch_resume_conn(struct conn *c)

@@ -45,7 +45,8 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     p->client_version = xstrdup(c->client_version);
     p->connected_wall_ns = shard_wall_ns(c->shard);
     gate_init(&p->gate);
-    p->counted_reason = p->last_reason = REASON_COUNT;
+    wait_counts_init(&p->counts);
+    p->last_reason = REASON_COUNT;
     parking_init(&p->parking, &c->shard->broker->budget);
     waiter_init(&p->waiter, 1);
     HASH_ADD(hh, c->producers, id, sizeof p->id, p);

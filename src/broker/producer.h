@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "broker/conn.h"
 #include "broker/topic.h"
+#include "broker/wait_counts.h"
 #include "throttle/gate.h"
 #include "throttle/parking.h"
 #include "throttle/waitq.h"
@@ -40,21 +41,16 @@ struct producer {
 
     struct gate gate;
     struct parking parking;
-    struct waiter waiter;                /* in its topic's queue */
-    struct scope *binding;               /* its topic's scope, or its own, when it waits there */
-    struct producer_limit *own;          /* producer_limit.h; NULL: it never had one */
-    struct quota *lacking;               /* it waits there for this quota, as far as it knows */
-    struct producer_hold *held;          /* producer_hold.h; NULL: it never was */
-    bool pausing;                        /* it holds its connection's socket paused */
-    int64_t throttled_wall_ns;           /* since when, wall clock */
-    enum throttle_reason counted_reason; /* whose time runs, REASON_COUNT: none's */
-    enum throttle_reason last_reason;    /* of this or the last throttling */
-    int64_t counted_from_ns;             /* what is before it is in topic_throttling.ns */
-    struct waits *waits_at;              /* throttle_counts.c: where it is counted as waiting */
-    int64_t waits_from_ns;
-    uint64_t delayed_msgs, delayed_bytes; /* not yet told there */
-    int64_t delayed_told_ns;
-    struct log_gate log_gate; /* begin/end lines */
+    struct waiter waiter;             /* in its topic's queue */
+    struct scope *binding;            /* its topic's scope, or its own, when it waits there */
+    struct producer_limit *own;       /* producer_limit.h; NULL: it never had one */
+    struct quota *lacking;            /* it waits there for this quota, as far as it knows */
+    struct producer_hold *held;       /* producer_hold.h; NULL: it never was */
+    bool pausing;                     /* it holds its connection's socket paused */
+    int64_t throttled_wall_ns;        /* since when, wall clock */
+    enum throttle_reason last_reason; /* of this or the last throttling */
+    struct wait_counts counts;        /* throttle_counts.c */
+    struct log_gate log_gate;         /* begin/end lines */
 
     uint64_t in_flight; /* appended, not yet durable */
     uint64_t in_flight_bytes;

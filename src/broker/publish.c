@@ -314,7 +314,7 @@ static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns
     p->topic->publish.wanted.msgs -= m.messages;
     p->topic->publish.wanted.bytes -= m.len - PUBLISH_SIZE_FIELD;
     parking_drop_head(&p->parking);
-    throttle_count_delayed(p, m.messages, m.len - PUBLISH_SIZE_FIELD, now_ns);
+    wait_counts_delayed(&p->counts, m.messages, m.len - PUBLISH_SIZE_FIELD, now_ns);
     return TG_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/cursor_store.h"
+#include "broker/dispatch_limit.h"
 #include "broker/message_counts.h"
 
 struct sub_waiting {
@@ -78,6 +79,8 @@ static struct subscription *subscription_new(struct topic *t, const char *name, 
     timer_init(&s->retry_timer, dispatch_retry_fired);
     cursor_store_init(s);
     HASH_ADD_KEYPTR(hh, t->subscriptions, s->name, strlen(s->name), s);
+    if (t->shard)
+        dispatch_set_rate(s, &t->subscription_rate);
     return s;
 }
 
@@ -90,6 +93,7 @@ void subscription_free(struct subscription *s)
     while (s->consumers)
         consumer_close(s->consumers);
     tell_waiting(s, TG_ECLOSED);
+    dispatch_limit_free(s);
     timer_disarm(s->shard->worker, &s->retry_timer);
     cursor_store_fini(s);
     replay_fini(&s->replay);

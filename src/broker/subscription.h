@@ -80,7 +80,12 @@ struct subscription {
      * after its last consumer went: at once, but after a seek they are to come again. */
     struct timer flush_timer;
     bool cursor_dirty, flushing;
-    struct replay replay; /* entries to deliver again, with their redelivery counts */
+    struct dispatch_limit
+        *limit;            /* dispatch_limit.h; NULL: no limit of its own, and it never waited */
+    int64_t part_ns;       /* the turn in which it had its part of the topic's tokens */
+    bool is_tailing;       /* nothing was left to send when it was last looked at */
+    uint64_t over_dry_run; /* entries that a limit in dry run would have held up */
+    struct replay replay;  /* entries to deliver again, with their redelivery counts */
     struct log_gate log_gate;
     struct tg_meter msgs_out, bytes_out, redelivered;
     int64_t last_consumed_wall_ns, last_acked_wall_ns, last_mark_delete_wall_ns;

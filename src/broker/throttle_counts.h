@@ -13,8 +13,6 @@ void throttle_count(struct producer *p, int64_t now_ns);
 void throttle_count_step(struct producer *p);
 /* One of its frames found a limit used up. */
 void throttle_count_hit(struct producer *p);
-/* A frame that had waited has gone on. */
-void throttle_count_delayed(struct producer *p, uint64_t msgs, uint64_t bytes, int64_t now_ns);
 /* Frames of it were thrown away: it is held, its client sends them again. */
 void throttle_count_discarded(struct producer *p, uint64_t msgs, uint64_t bytes);
 

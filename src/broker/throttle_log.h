@@ -5,7 +5,12 @@
 
 #include "broker/producer.h"
 
+struct subscription;
+
 void throttle_log_began(struct producer *p);
 void throttle_log_ended(struct producer *p);
+/* The same of a subscription that waits to deliver. */
+void throttle_log_dispatch_began(struct subscription *s);
+void throttle_log_dispatch_ended(struct subscription *s);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/chain.h"
+#include "broker/dispatch_limit.h"
 #include "broker/message_counts.h"
 #include "broker/producer.h"
 #include "broker/producer_limit.h"
@@ -76,6 +77,13 @@ bool topic_can_move(const struct topic *t)
     return true;
 }
 
+static void disarm(struct topic *t)
+{
+    timer_disarm(t->shard->worker, &t->publish.timer);
+    if (t->dispatch)
+        timer_disarm(t->shard->worker, &t->dispatch->line.timer);
+}
+
 static void leave_map(struct topic *t)
 {
     walks_skip(t->shard, t);
@@ -84,12 +92,19 @@ static void leave_map(struct topic *t)
 
 void topic_leave(struct topic *t)
 {
-    timer_disarm(t->shard->worker, &t->publish.timer);
+    disarm(t);
     leave_map(t);
     t->shard = NULL;
 }
 
 /* ---- the quotas above ---- */
+
+static void close_claims(struct topic *t)
+{
+    topic_line_close_claim(&t->publish);
+    if (t->dispatch)
+        topic_line_close_claim(&t->dispatch->line);
+}
 
 static void send_rechained_back(struct topic *t)
 {
@@ -114,8 +129,9 @@ static void wait_to_go_back(struct topic *t, struct visit *v)
 static void ask_anew(struct topic *t)
 {
     quota_leases_return(&t->shard->quotas, shard_now_ns(t->shard));
-    topic_line_close_claim(&t->publish);
+    close_claims(t);
     publish_chain_changed(t);
+    dispatch_chain_changed(t);
 }
 
 void topic_set_chain(struct topic *t, const struct chain *chain, struct visit *told)
@@ -123,6 +139,8 @@ void topic_set_chain(struct topic *t, const struct chain *chain, struct visit *t
     if (t->chain != chain) {
         t->chain = chain;
         t->publish.chain = &chain->side[SIDE_PUBLISH];
+        if (t->dispatch)
+            t->dispatch->line.chain = &chain->side[SIDE_DISPATCH];
         ask_anew(t);
     }
     wait_to_go_back(t, told);
@@ -148,12 +166,12 @@ static void set_producer_rate(struct topic *t, const struct rate_choice *rate)
 }
 
 /* A claim has the weight that it was made with. */
-static void set_weight(struct topic *t, uint32_t weight)
+static void set_weight(struct topic_line *l, uint32_t weight)
 {
-    if (t->publish.weight == weight)
+    if (!l || l->weight == weight)
         return;
-    t->publish.weight = weight;
-    ask_anew(t);
+    l->weight = weight;
+    ask_anew(l->topic);
 }
 
 void topic_set_rates(struct topic *t, const struct topic_rates *rates)
@@ -163,7 +181,11 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates)
     subscribe_limit_set(&t->subscribing, &rates->kind[RATE_OF_SUBSCRIBING], shard_now_ns(t->shard));
     if (topic_line_set_limit(&t->publish, rate))
         publish_limit_changed(t);
-    set_weight(t, weight_or_1(rate->weight));
+    t->throttle_tailing = rates->throttle_tailing;
+    t->entries_as_messages = rates->entries_as_messages;
+    dispatch_set_rates(t, &rates->kind[RATE_OF_DISPATCH], &rates->kind[RATE_OF_SUBSCRIPTION]);
+    set_weight(&t->publish, weight_or_1(rate->weight));
+    set_weight(topic_dispatch_line(t), weight_or_1(rates->kind[RATE_OF_DISPATCH].weight));
 }
 
 /* ---- dispatch and trimming ---- */
@@ -258,7 +280,7 @@ void topic_end(struct topic *t, struct visit *told)
     t->ending = told;
     quota_leases_return(&s->quotas, shard_now_ns(s)); /* its quotas may go when it has gone */
     t->claims_closing++;                              /* or it would end in here */
-    topic_line_close_claim(&t->publish);
+    close_claims(t);
     topic_claim_released(t);
 }
 
@@ -303,7 +325,7 @@ void topic_free(struct topic *t)
 {
     if (t->shard) { /* else it never arrived */
         forget_dirty(t);
-        timer_disarm(t->shard->worker, &t->publish.timer);
+        disarm(t);
         leave_map(t);
     }
     struct subscription *s, *next;
@@ -316,6 +338,7 @@ void topic_free(struct topic *t)
     json_decref(t->properties);
     free(t->ring);
     topic_line_fini(&t->publish);
+    topic_dispatch_free(t);
     subscribe_limit_free(t->subscribing);
     free(t);
 }

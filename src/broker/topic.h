@@ -20,6 +20,7 @@
 struct message_counts;
 struct producer;
 struct subscription;
+struct topic_dispatch;
 
 enum topic_state {
     TOPIC_READY,
@@ -65,8 +66,11 @@ struct topic {
     const struct chain *chain; /* the quotas above it; borrowed: its place holds it */
     struct topic_line publish; /* <wanted>: what is parked, but for who waits for its own limit */
     struct rate_choice producer_rate; /* of each producer (producer_limit.h) */
-    uint32_t claims_closing;          /* of its lines: closed, not released */
-    struct visit *rechained;          /* chains that it had: they go back when those are */
+    struct topic_dispatch *dispatch;  /* dispatch_limit.h; NULL: no limit, and nobody ever waited */
+    struct rate_choice subscription_rate;       /* of what each subscription delivers */
+    bool throttle_tailing, entries_as_messages; /* see topic_rates */
+    uint32_t claims_closing;                    /* of its lines: closed, not released */
+    struct visit *rechained; /* chains that it had: they go back when those are */
 
     struct producer *producers; /* list */
     uint32_t producer_count;

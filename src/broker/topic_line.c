@@ -1,4 +1,5 @@
-/* topic_line.c - see topic_line.h. What stands in it is its owner's: publish.c.
+/* topic_line.c - see topic_line.h. What stands in it is its owner's: publish.c,
+ * dispatch_limit.c.
  *
  * Invariant: the timer is armed as the queue says, and never while the queue sleeps, waiting for
  * the claim. */
@@ -51,6 +52,11 @@ struct quota *topic_line_lacking(struct topic_line *l, uint64_t msgs, uint64_t b
                                  int64_t now_ns)
 {
     return claim_lacking(claim_of(l), l->chain, leases_of(l), msgs, bytes, now_ns);
+}
+
+struct claim_amount topic_line_held(const struct topic_line *l, struct claim_amount first)
+{
+    return claim_held(claim_of(l), leases_of(l), first);
 }
 
 bool topic_line_charge(struct topic_line *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)

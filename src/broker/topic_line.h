@@ -1,6 +1,6 @@
 /* topic_line.h - a topic's line: a limit of its own, the quotas above that, and the queue of those
  * who wait for any of these. A topic has one for what is published to it, in which its producers
- * stand.
+ * stand, and, where it is needed, one for what is delivered, for its subscriptions.
  *
  * Who stands in line knows by itself what for: the topic's tokens, or a quota's, which it asks for
  * with the topic's claim (throttle/claim.h). Owner: the topic's worker. */
@@ -28,7 +28,7 @@ enum {
 /* What throttling has done to those in line. */
 struct topic_throttling {
     uint64_t times;                   /* periods begun by any of them */
-    int64_t ns[REASON_COUNT];         /* summed over them, up to their counted_from_ns */
+    int64_t ns[REASON_COUNT];         /* summed over them, up to their counts.from_ns */
     uint64_t hits[REASON_BROKER + 1]; /* frames that found that limiter used up */
     uint64_t holds;                   /* producers: of any of them */
     uint64_t forgotten;               /* whose clients did not come back to them while held */
@@ -64,6 +64,8 @@ bool topic_line_must_wait(struct topic_line *l, int64_t now_ns);
  * follow, before any other call for the topic. */
 struct quota *topic_line_lacking(struct topic_line *l, uint64_t msgs, uint64_t bytes,
                                  int64_t now_ns);
+/* After that: how much the quotas let be charged in one go instead, for several frames. */
+struct claim_amount topic_line_held(const struct topic_line *l, struct claim_amount first);
 /* Charges the topic and the quotas. True: but for a dry run it would not have been admitted. */
 bool topic_line_charge(struct topic_line *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
 

@@ -200,6 +200,20 @@ int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns)
     return longest_ns;
 }
 
+void tg_limit_room(struct tg_limit *l, uint64_t *msgs, uint64_t *bytes, int64_t now_ns)
+{
+    uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
+    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        int64_t balance = tg_bucket_balance(&l->bucket[i], &l->param[i], now_ns);
+        uint64_t room = balance > 0 ? (uint64_t)balance : 0;
+        if (room < least[i % 2])
+            least[i % 2] = room;
+    }
+    *msgs = least[0];
+    *bytes = least[1];
+}
+
 static int64_t balance_of(struct tg_limit *l, int bucket, int64_t now_ns)
 {
     if (!(l->active & 1U << bucket))

@@ -92,6 +92,10 @@ void tg_limit_give_back(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64
 /* How long until tg_limit_has_tokens, in ns, rounded up; 0 when it has them. */
 int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns);
 
+/* What may be charged in one go and leaves no bucket below zero; UINT64_MAX where that is not
+ * limited. More than that may pass by tg_limit_has_tokens: it overdraws. */
+void tg_limit_room(struct tg_limit *l, uint64_t *msgs, uint64_t *bytes, int64_t now_ns);
+
 /* Balances for people: tokens now (negative: debt); INT64_MAX where that dimension is not limited.
  */
 int64_t tg_limit_balance_msgs(struct tg_limit *l, int64_t now_ns);

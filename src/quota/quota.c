@@ -112,6 +112,20 @@ void quota_give_back_first(const struct quota_chain *chain, uint32_t count, stru
     }
 }
 
+void quota_leased(const struct quota_worker *w, uint64_t *msgs, uint64_t *bytes)
+{
+    uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
+    for (uint32_t i = 0; i < w->asked_count; i++) {
+        const struct tg_lease *l = &w->asked[i]->lease.lease;
+        if (w->asked[i]->is_over || l->seen & TG_LEASE_ONCE)
+            return; /* each frame by itself */
+        for (int k = 0; k < 2; k++)
+            least[k] = l->credit[k] < least[k] ? l->credit[k] : least[k];
+    }
+    *msgs = least[0] > *msgs ? least[0] : *msgs;
+    *bytes = least[1] > *bytes ? least[1] : *bytes;
+}
+
 /* Its worker alone writes there. */
 static void add(_Atomic uint64_t *sum, uint64_t n)
 {

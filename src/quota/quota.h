@@ -145,6 +145,11 @@ static inline struct quota *quota_lacking(const struct quota_chain *chain, struc
 /* Charges the leases that quota_lacking found, and counts. True: but for a dry run it would not
  * have been admitted. */
 static inline bool quota_charge(struct quota_worker *w, uint64_t msgs, uint64_t bytes);
+/* After quota_lacking has given NULL for <*msgs> and <*bytes>: how much may be charged in one go
+ * instead, or in several, for as many frames, since it is leased already; at least that. */
+void quota_leased(const struct quota_worker *w, uint64_t *msgs, uint64_t *bytes);
+/* Is a limit set on any of them? */
+static inline bool quota_chain_is_set(const struct quota_chain *chain);
 /* Counts only: the frame was paid for otherwise (claim.h), but for quotas in dry run. The same. */
 bool quota_count(const struct quota_chain *chain, struct quota_worker *w, uint64_t msgs,
                  uint64_t bytes, int64_t now_ns);
@@ -165,6 +170,15 @@ struct quota_rates quota_rates(const struct quota *q, int64_t now_ns);
 struct dry_run_counts quota_dry_run_counts(const struct quota *q); /* over all workers */
 
 /* ---- inline ---- */
+
+static inline bool quota_chain_is_set(const struct quota_chain *chain)
+{
+    for (uint32_t i = 0; i < chain->count; i++) {
+        if (quota_is_set(chain->quota[i]))
+            return true;
+    }
+    return false;
+}
 
 /* The first <count> give back what they have leased for a frame that the next one refused: the
  * home, asked next, is to find it. */

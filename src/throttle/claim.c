@@ -63,11 +63,31 @@ struct quota *claim_binding(const struct claim *c)
 struct quota *claim_lacking(const struct claim *c, const struct quota_chain *chain,
                             struct quota_worker *w, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    if (c && covers(c, msgs, bytes))
+    if (c && covers(c, msgs, bytes)) {
+        w->asked_count = 0; /* were it void when it is charged, no other's leases may pay */
         return NULL;
+    }
     if (c && c->state == CLAIM_ASKED)
         return claim_binding(c);
     return quota_lacking(chain, w, msgs, bytes, now_ns);
+}
+
+/* Quotas in dry run are asked when a frame is charged: each by itself, to be counted. */
+static bool any_is_dry_run(const struct claim *c)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < c->levels; i++)
+        any = any || quota_is_dry_run(c->level[i].quota);
+    return any;
+}
+
+struct claim_amount claim_held(const struct claim *c, const struct quota_worker *w,
+                               struct claim_amount first)
+{
+    if (c && covers(c, first.msgs, first.bytes))
+        return c->once || any_is_dry_run(c) ? first : c->left;
+    quota_leased(w, &first.msgs, &first.bytes);
+    return first;
 }
 
 bool claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,

@@ -130,6 +130,10 @@ void claim_close(struct claim *c);
  * before any other call for this topic. Credit is used before leases, and neither while ASKED. */
 struct quota *claim_lacking(const struct claim *c, const struct quota_chain *chain,
                             struct quota_worker *w, uint64_t msgs, uint64_t bytes, int64_t now_ns);
+/* After claim_lacking has given NULL for <first>: how much may be charged in one go instead, for
+ * several frames; at least that. */
+struct claim_amount claim_held(const struct claim *c, const struct quota_worker *w,
+                               struct claim_amount first);
 /* True: but for a dry run it would not have been admitted. */
 bool claim_charge(struct claim *c, const struct quota_chain *chain, struct quota_worker *w,
                   uint64_t msgs, uint64_t bytes, int64_t now_ns);
