@@ -164,6 +164,29 @@ static void charge_only(struct bench *b, int turn)
     }
 }
 
+/* What dispatch_limit.c does with a run of entries: it asks for the first, sees how much more may
+ * go, and charges all at once. */
+static void reserve_run(struct bench *b, int turn)
+{
+    struct claim_amount first = {1, BYTES}, room = first;
+    uint64_t msgs = 1, bytes = BYTES, n = (uint64_t)turn;
+    if (!question(b))
+        return;
+    if (turn > 1) {
+        room = claim_held(NULL, &b->leases, first);
+        for (int i = 0; i < 2; i++) {
+            tg_limit_room(i ? &b->topic.limit : &b->producer.limit, &msgs, &bytes, b->now_ns);
+            room.msgs = msgs < room.msgs ? msgs : room.msgs;
+            room.bytes = bytes < room.bytes ? bytes : room.bytes;
+        }
+    }
+    TG_ASSERT(room.msgs >= n && room.bytes >= n * BYTES);
+    bool over = scope_charge(&b->producer, n, n * BYTES, b->now_ns);
+    over = path_charge(&b->path, n, n * BYTES, b->now_ns) || over;
+    over = claim_charge(NULL, &b->chain, &b->leases, n, n * BYTES, b->now_ns) || over;
+    b->sent += over ? 0 : n;
+}
+
 /* ---- rows ---- */
 
 struct row {
@@ -182,6 +205,8 @@ static const struct row rows[] = {
     {6, true, 64, ask_and_charge, "the same, quotas in dry run: question and charge"},
     {0, false, 1, ask_and_charge, "a message a turn, no limit set: question and charge"},
     {6, false, 1, ask_and_charge, "a message a turn, all limited: question and charge"},
+    {6, false, 64, reserve_run, "dispatch, runs of 64 entries, all limited: reserved and charged"},
+    {6, false, 1, reserve_run, "dispatch, an entry a turn, all limited: reserved and charged"},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 

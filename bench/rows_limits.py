@@ -60,6 +60,99 @@ def limits_batch64(b):
     limits_of(b, "limits_batch64", "window=64,batch=64")
 
 
+# ---- what is delivered ----
+
+DISPATCH_NEVER_REACHED = {"dispatchThrottlingRateInMsg": 100_000_000, "dispatchThrottlingRateInByte": 10**12}
+EVERY_DISPATCH_LIMIT = [
+    ("POST", "/admin/v2/namespaces/public/default/subscriptionDispatchRate", DISPATCH_NEVER_REACHED),
+    ("POST", "/admin/v2/namespaces/public/default/dispatchRate", DISPATCH_NEVER_REACHED),
+    ("POST", "/admin/v2/namespaces/public/default/dispatchQuota", DISPATCH_NEVER_REACHED),
+    ("POST", "/admin/v2/tenants/public/dispatchQuota", DISPATCH_NEVER_REACHED),
+    ("POST", "/admin/v2/brokers/configuration/dispatchThrottlingRateInMsg/100000000", None),
+    ("POST", "/admin/v2/brokers/configuration/dispatchThrottlingRateInByte/1000000000000", None),
+]
+BACKLOG = 300_000
+
+
+def set_every_dispatch_limit(b, server, limited):
+    for method, path, body in EVERY_DISPATCH_LIMIT if limited and not b.args.against_itself else []:
+        server.admin(method, path, body)
+
+
+def prepare(b, server, topic, sub="load"):
+    server.admin("PUT", topic_path(topic))
+    server.admin("PUT", topic_path(topic) + "/subscription/" + sub)
+
+
+@row
+def dispatch_limits(b):
+    """What limits that are set and not reached cost a backlog that is consumed from memory, and from disk."""
+    spec = f"topic=persistent://public/default/backlog,frames={BACKLOG // (10 if b.args.quick else 1)}"
+
+    def run(limited, *options):
+        with b.broker("os", *options) as server:
+            prepare(b, server, "backlog")
+            set_every_dispatch_limit(b, server, limited)
+            b.load(server, "--group", "window=1000," + spec, seconds=120)
+            return b.load(server, "--group", "consumers=1," + spec, seconds=120)
+    for name, options in (("dispatch_limits", ()), ("dispatch_limits disk", ("--memory", "256M"))):
+        r = b.rounds(name, {"none": lambda o=options: run(False, *o), "again": lambda o=options: run(False, *o),
+                            "set": lambda o=options: run(True, *o)})
+        for key, unit, goal in (("messages_per_s", "messages/s", ">= 0.99 or inside A/A"),
+                                ("target_cpu_ns_per_message", "CPU ns/message", "<= 1.01 or inside A/A")):
+            b.compare(name + " A/A", "none / none", r["again"], r["none"], key, unit, "")
+            b.compare(name, "set, not reached / none", r["set"], r["none"], key, unit, goal)
+
+
+def tail(topic, rate):
+    at = f",topic=persistent://public/default/{topic}"
+    return ["--group", f"name={topic}-in,rate={rate},window=1000{at}", "--group", f"name={topic},consumers=1{at}"]
+
+
+def p99_of(result, name):
+    return {"p99_us": next(g["p99_us"] for g in result["groups"] if g["name"] == name)}
+
+
+@row
+def dispatch_tail(b):
+    """From the producer's socket to the consumer's, 1000 messages a second, all of them below the limits."""
+    def run(limited):
+        with b.broker("os") as server:
+            prepare(b, server, "b")
+            set_every_dispatch_limit(b, server, limited)
+            return p99_of(b.load(server, *tail("b", 1000), warmup=b.args.neighbour_warmup,
+                                 seconds=b.args.neighbour_seconds), "b")
+    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
+    r = b.rounds("dispatch_tail", {"none": lambda: run(False), "again": lambda: run(False), "set": lambda: run(True)}, count)
+    b.compare("dispatch_tail A/A", "none / none", r["again"], r["none"], "p99_us", "us, p99", "")
+    b.compare("dispatch_tail", "set, not reached / none", r["set"], r["none"], "p99_us", "us, p99", "<= 1.05 or inside A/A")
+
+
+@row
+def dispatch_neighbour(b):
+    """B tails on one connection with A, which drains a backlog at its limit of 500/s; the control is A that tails what is
+    published at that pace, without a limit."""
+    backlog = "topic=persistent://public/default/a,frames=20000"
+
+    def run(limited):
+        with b.broker("os") as server:
+            prepare(b, server, "a")
+            prepare(b, server, "b")
+            a = tail("a", 500)
+            if limited and not b.args.against_itself:
+                b.load(server, "--group", "window=1000," + backlog, seconds=60)
+                server.admin("POST", topic_path("a") + "/dispatchRate",
+                             {"dispatchThrottlingRateInMsg": 500, "dispatchThrottlingRateInByte": -1})
+                a = ["--group", "name=a,consumers=1,topic=persistent://public/default/a"]
+            return p99_of(b.load(server, *a, *tail("b", 200), warmup=b.args.neighbour_warmup,
+                                 seconds=b.args.neighbour_seconds), "b")
+    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
+    r = b.rounds("dispatch_neighbour", {"paced": lambda: run(False), "again": lambda: run(False), "over": lambda: run(True)}, count)
+    b.compare("dispatch_neighbour A/A", "A paced / A paced", r["again"], r["paced"], "p99_us", "us, B's p99", "")
+    b.compare("dispatch_neighbour", "A at its limit / A paced at it", r["over"], r["paced"], "p99_us", "us, B's p99",
+              "<= 1.05 or inside A/A")
+
+
 NOT_HELD, HELD = "Tidegate-load-1", "Pulsar-CPP-v4.2.0"  # by the client's version
 
 

@@ -1,12 +1,16 @@
 /* consumer.c - a consumer of the load generator: permits out, messages in, acknowledgements out.
  *
- * It behaves as clients do: half of the permits used, they are given again; ids to acknowledge are
- * gathered, each message's own id, and sent many in one ACK. Of every message it looks at the id,
- * which must be the next one where the subscription is Exclusive; of every CHECK_EACHth at the
- * checksum and the metadata, so that the load generator does not spend its time on that. */
+ * Where the producer is one of this process, a message's latency runs from when its frame was
+ * handed to the socket. It behaves as clients do: half of the permits used, they are given again;
+ * ids to acknowledge are gathered, each message's own id, and sent many in one ACK. Of every
+ * message it looks at the id, which must be the next one where the subscription is Exclusive; of
+ * every CHECK_EACHth at the checksum and the metadata, so that the load generator does not spend
+ * its time on that. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
+#include "base/mono.h"
 #include "load.h"
 #include "wire/metadata.h"
 
@@ -64,8 +68,20 @@ static void send_acks(struct consumer *k)
     k->unacked_count = 0;
 }
 
+/* Then an entry's id is its frame's number, and it is known when that was sent. */
+static const struct producer *sender_of(const struct consumer *k)
+{
+    const struct load *l = k->conn->load;
+    for (int i = 0; i < l->conn_count; i++)
+        for (int p = 0; p < l->conns[i].producer_count; p++)
+            if (strcmp(l->conns[i].producers[p]->topic, k->topic) == 0)
+                return l->conns[i].producers[p];
+    return NULL;
+}
+
 void consumer_begin(struct consumer *k)
 {
+    k->from = sender_of(k);
     send_flow(k, k->group->window);
 }
 
@@ -107,11 +123,15 @@ static bool is_intact(const struct group *g, const uint8_t *frame, size_t len)
            meta.messages == (int32_t)g->batch;
 }
 
-static void took_one(struct consumer *k)
+static void took_one(struct consumer *k, uint64_t entry)
 {
     struct group *g = k->group;
+    const struct producer *from = k->from;
     k->taken++;
     if (k->conn->load->measuring) {
+        if (from && from->next_sequence - entry <= (uint64_t)from->group->window)
+            histogram_add(&g->latency,
+                          mono_now_ns() - from->sent_ns[entry % (uint64_t)from->group->window]);
         g->messages += (uint64_t)g->batch;
         g->frames_done++;
     }
@@ -144,7 +164,7 @@ void consumer_message(struct conn *c, const uint8_t *frame, size_t len)
     g->wrong_ids += wrong;
     k->next_entry = entry + 1;
     k->unacked[k->unacked_count++] = entry;
-    took_one(k);
+    took_one(k, entry);
 }
 
 /* ---- its life ---- */

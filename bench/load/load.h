@@ -67,7 +67,9 @@ struct consumer {
     uint64_t id;
     char *topic;
     bool ready;
-    uint64_t taken;      /* frames */
+    uint64_t taken; /* frames */
+    const struct producer
+        *from;           /* who alone sends to a new topic, in this process; NULL: another */
     uint64_t next_entry; /* Exclusive: the one that must come next */
     int used;            /* permits, since the last FLOW */
     uint64_t ledger;

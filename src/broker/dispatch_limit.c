@@ -132,7 +132,7 @@ bool dispatch_ask(struct subscription *s, struct dispatch_leave *l, uint64_t msg
             dispatch_stand_in_line(s, q, next, now_ns);
             return false;
         }
-        room = room_beside(s, next, now_ns);
+        room = l->at_hand > 1 ? room_beside(s, next, now_ns) : next;
     }
     l->msgs = room.msgs > msgs ? room.msgs : msgs;
     l->bytes = room.bytes > bytes ? room.bytes : bytes;

@@ -70,9 +70,10 @@ struct dispatch_limit {
 struct dispatch_leave {
     uint64_t msgs, bytes;
     uint64_t sent_msgs, sent_bytes;
-    uint32_t sent;   /* entries */
-    bool is_free;    /* nothing limits it */
-    bool is_granted; /* a turn in line: for one entry */
+    uint32_t sent;    /* entries */
+    uint32_t at_hand; /* entries, the next one among them: with one, no more is asked for */
+    bool is_free;     /* nothing limits it */
+    bool is_granted;  /* a turn in line: for one entry */
 };
 
 /* ---- dispatcher.c asks ---- */

@@ -247,6 +247,7 @@ uint32_t dispatch_hand_out(struct round *r, uint64_t first, const struct ls_entr
     struct subscription *s = r->sub;
     uint32_t done = 0;
     dispatch_skip_gaps(s, first, e, n);
+    r->leave.at_hand = n;
     while (done < n && !r->has_no_tokens && !s->blocked_on_unacked) {
         struct consumer *c = pick(s);
         if (!c)

@@ -1,0 +1,331 @@
+/* dispatch_limit.c and dispatch_wait.c: who stands in a topic's line for dispatch, and when not;
+ * what becomes of it; how it is counted. Limits are such that one message passes in a test. */
+#include "broker_fixture.h"
+
+#include "broker/block.h"
+#include "broker/blocking.h"
+#include "broker/quotas.h"
+#include "broker/dispatch_limit.h"
+
+static int setup_one(void **state)
+{
+    *state = world_new(1, true);
+    return 0;
+}
+
+/* ---- a consumer ---- */
+
+static void subscribe(struct client *c, const char *topic, const char *name, uint64_t id)
+{
+    Pulsar__Proto__BaseCommand cmd = PULSAR__PROTO__BASE_COMMAND__INIT;
+    Pulsar__Proto__CommandSubscribe in = PULSAR__PROTO__COMMAND_SUBSCRIBE__INIT;
+    cmd.type = T(SUBSCRIBE);
+    cmd.subscribe = &in;
+    in.topic = writable(topic);
+    in.subscription = writable(name);
+    in.consumer_id = id;
+    in.request_id = 200 + id;
+    in.has_initialposition = true;
+    in.initialposition = PULSAR__PROTO__COMMAND_SUBSCRIBE__INITIAL_POSITION__Earliest;
+    client_command(c, &cmd);
+    client_expect(c, T(SUCCESS));
+}
+
+static void give_permits(struct client *c, uint64_t id, uint32_t n)
+{
+    Pulsar__Proto__BaseCommand cmd = PULSAR__PROTO__BASE_COMMAND__INIT;
+    Pulsar__Proto__CommandFlow in = PULSAR__PROTO__COMMAND_FLOW__INIT;
+    cmd.type = T(FLOW);
+    cmd.flow = &in;
+    in.consumer_id = id;
+    in.messagepermits = n;
+    client_command(c, &cmd);
+}
+
+static void close_consumer(struct client *c, uint64_t id)
+{
+    Pulsar__Proto__BaseCommand cmd = PULSAR__PROTO__BASE_COMMAND__INIT;
+    Pulsar__Proto__CommandCloseConsumer in = PULSAR__PROTO__COMMAND_CLOSE_CONSUMER__INIT;
+    cmd.type = T(CLOSE_CONSUMER);
+    cmd.close_consumer = &in;
+    in.consumer_id = id;
+    in.request_id = 300 + id;
+    client_command(c, &cmd);
+    client_expect(c, T(SUCCESS));
+}
+
+static void take(struct client *c, uint64_t first, uint64_t end)
+{
+    for (uint64_t i = first; i < end; i++) {
+        const Pulsar__Proto__BaseCommand *cmd = client_expect(c, T(MESSAGE));
+        assert_int_equal(cmd->message->message_id->entryid, i);
+    }
+}
+
+static void publish(struct client *c, uint64_t first, uint64_t end)
+{
+    send_run(c, 1, first, end);
+    expect_receipts(c, 1, first, end);
+}
+
+/* ---- limits ---- */
+
+struct wanted_rate {
+    enum rate_kind kind;
+    int64_t msgs;
+};
+
+static void put_dispatch_rate(struct world *w, void *arg)
+{
+    const struct wanted_rate *r = arg;
+    struct place *p = place_find(w->broker.registry, TOPIC);
+    assert_non_null(p);
+    place_policies(p)->rate[r->kind] = (struct rate_policy){
+        .present = r->msgs > 0, .spec = {.msgs.rate = r->msgs, .period_ns = 3600 * MONO_S}};
+    place_apply_policies(p);
+}
+
+static void one_an_hour(struct world *w, enum rate_kind kind)
+{
+    struct wanted_rate r = {kind, 1};
+    on_worker(w, put_dispatch_rate, &r);
+}
+
+static void no_rate(struct world *w, enum rate_kind kind)
+{
+    struct wanted_rate r = {kind, 0};
+    on_worker(w, put_dispatch_rate, &r);
+}
+
+static void put_broker_quota(struct world *w, void *arg)
+{
+    int64_t msgs = *(int64_t *)arg;
+    struct rate_policy p = {.present = msgs > 0,
+                            .spec = {.msgs.rate = msgs, .period_ns = 3600 * MONO_S}};
+    broker_quota_set(w->broker.quotas->broker[SIDE_DISPATCH], &p, LIMIT_FROM_BROKER);
+}
+
+/* ---- a look ---- */
+
+struct line_look {
+    bool there; /* a line */
+    uint32_t in_line, alone, throttled;
+    uint64_t wanted, hits, times, delayed;
+    uint32_t counted; /* as waiting, at the topic's scope */
+    enum throttle_reason reason;
+    bool timer;
+};
+
+static void look_at_line(struct world *w, void *arg)
+{
+    struct line_look *l = arg;
+    struct topic *t = topic_find(&w->broker.shard[0], TOPIC);
+    struct topic_line *line = topic_dispatch_line(t);
+    *l = (struct line_look){.there = line != NULL, .reason = REASON_COUNT};
+    for (struct subscription *s = t->subscriptions; s; s = s->hh.next) {
+        l->alone += s->limit && timer_is_armed(&s->limit->timer);
+        l->throttled += s->limit && s->limit->throttled;
+        if (dispatch_reason(s) != REASON_COUNT)
+            l->reason = dispatch_reason(s);
+    }
+    if (!line)
+        return;
+    struct waits_view v = waits_view(line->scope.waits, shard_now_ns(&w->broker.shard[0]));
+    l->in_line = waitq_count(&line->waiters);
+    l->wanted = line->wanted.msgs;
+    l->hits = topic_line_throttling_of(line)->hits[REASON_TOPIC];
+    l->times = topic_line_throttling_of(line)->times;
+    l->counted = v.waiting;
+    l->delayed = v.msgs;
+    l->timer = timer_is_armed(&line->timer);
+}
+
+static struct line_look look_line(struct world *w)
+{
+    struct line_look l;
+    on_worker(w, look_at_line, &l);
+    return l;
+}
+
+/* ---- tests ---- */
+
+static void test_no_line_is_made_while_nothing_is_limited(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    publish(&c, 0, 10);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 10);
+    assert_false(look_line(w).there);
+    client_close(&c);
+}
+
+static void test_who_lacks_the_topics_tokens_stands_in_line_and_is_counted(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    publish(&c, 0, 10);
+    one_an_hour(w, RATE_OF_DISPATCH);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 1);
+    client_sync(&c);
+    struct line_look l = look_line(w);
+    assert_int_equal(l.in_line, 1);
+    assert_int_equal(l.throttled, 1);
+    assert_int_equal(l.counted, 1);
+    assert_int_equal(l.reason, REASON_TOPIC);
+    assert_int_equal(l.hits, 1);
+    assert_int_equal(l.times, 1);
+    assert_int_equal(l.wanted, 9);
+    assert_true(l.timer);
+    no_rate(w, RATE_OF_DISPATCH);
+    take(&c, 1, 10);
+    client_sync(&c);
+    l = look_line(w);
+    assert_int_equal(l.in_line, 0);
+    assert_int_equal(l.throttled, 0);
+    assert_int_equal(l.counted, 0);
+    assert_int_equal(l.wanted, 0);
+    assert_int_equal(l.delayed, 9);
+    assert_false(l.timer);
+    client_close(&c);
+}
+
+static void test_its_own_limit_is_waited_for_alone(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    one_an_hour(w, RATE_OF_SUBSCRIPTION);
+    one_an_hour(w, RATE_OF_DISPATCH);
+    subscribe(&c, TOPIC, "s", 2); /* has it from the start */
+    publish(&c, 0, 10);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 1);
+    client_sync(&c);
+    struct line_look l = look_line(w);
+    assert_int_equal(l.alone, 1);
+    assert_int_equal(l.in_line, 0);
+    assert_int_equal(l.reason, REASON_SUBSCRIPTION);
+    no_rate(w, RATE_OF_SUBSCRIPTION);
+    client_sync(&c);
+    l = look_line(w);
+    assert_int_equal(l.alone, 0);
+    assert_int_equal(l.in_line, 1);
+    assert_int_equal(l.reason, REASON_TOPIC);
+    no_rate(w, RATE_OF_DISPATCH);
+    take(&c, 1, 10);
+    client_close(&c);
+}
+
+/* In line is only who could send. */
+static void test_who_can_send_nothing_is_in_no_line(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w), other = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    publish(&c, 0, 10);
+    one_an_hour(w, RATE_OF_DISPATCH);
+    give_permits(&c, 2, 1);
+    take(&c, 0, 1);
+    client_sync(&c);
+    assert_int_equal(look_line(w).in_line, 0); /* no permits */
+    give_permits(&c, 2, 100);
+    client_sync(&c);
+    assert_int_equal(look_line(w).in_line, 1);
+    subscribe(&other, TOPIC, "t", 3);
+    give_permits(&other, 3, 100);
+    client_sync(&other);
+    assert_int_equal(look_line(w).in_line, 2);
+    client_close(&other); /* no consumer */
+    for (int i = 0; i < 1000 && look_line(w).in_line == 2; i++)
+        usleep(1000);
+    struct line_look l = look_line(w);
+    assert_int_equal(l.in_line, 1);
+    assert_int_equal(l.wanted, 9);
+    close_consumer(&c, 2);
+    l = look_line(w);
+    assert_int_equal(l.in_line, 0);
+    assert_int_equal(l.throttled, 0);
+    assert_int_equal(l.wanted, 0);
+    assert_false(l.timer);
+    client_close(&c);
+}
+
+static void block_all(struct world *w, void *arg)
+{
+    struct subscription *s = subscription_find(topic_find(&w->broker.shard[0], TOPIC), "s");
+    struct block b = {.id = 7};
+    block_set_on_consumer(s->consumers, *(bool *)arg ? &b : NULL);
+}
+
+static void test_a_consumer_blocked_by_hand_is_not_waited_for(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    publish(&c, 0, 10);
+    one_an_hour(w, RATE_OF_DISPATCH);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 1);
+    bool blocked = true;
+    on_worker(w, block_all, &blocked);
+    client_sync(&c);
+    assert_int_equal(look_line(w).in_line, 0);
+    blocked = false;
+    on_worker(w, block_all, &blocked);
+    client_sync(&c);
+    assert_int_equal(look_line(w).in_line, 1);
+    no_rate(w, RATE_OF_DISPATCH);
+    take(&c, 1, 10);
+    client_close(&c);
+}
+
+static void test_a_quota_is_a_reason_of_its_own(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    int64_t msgs = 1;
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    publish(&c, 0, 10);
+    on_worker(w, put_broker_quota, &msgs);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 1);
+    client_sync(&c);
+    struct line_look l = look_line(w);
+    assert_int_equal(l.in_line, 1);
+    assert_int_equal(l.reason, REASON_BROKER);
+    assert_int_equal(l.counted, 0); /* at the topic's scope */
+    publish(&c, 10, 12);            /* what is published is another matter */
+    msgs = 0;
+    on_worker(w, put_broker_quota, &msgs);
+    take(&c, 1, 12);
+    client_sync(&c);
+    assert_int_equal(look_line(w).throttled, 0);
+    client_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_no_line_is_made_while_nothing_is_limited, setup_one,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            test_who_lacks_the_topics_tokens_stands_in_line_and_is_counted, setup_one, teardown),
+        cmocka_unit_test_setup_teardown(test_its_own_limit_is_waited_for_alone, setup_one,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_who_can_send_nothing_is_in_no_line, setup_one,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_consumer_blocked_by_hand_is_not_waited_for,
+                                        setup_one, teardown),
+        cmocka_unit_test_setup_teardown(test_a_quota_is_a_reason_of_its_own, setup_one, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
