@@ -39,6 +39,7 @@ struct producer *producer_new(struct conn *c, struct topic *t, uint64_t id, char
     struct producer *p = xcalloc(1, sizeof *p);
     p->id = id;
     p->conn = c;
+    p->conn_id = c->id;
     p->topic = t;
     p->name = name;
     p->address = xstrdup(c->peer);
@@ -92,7 +93,6 @@ void producer_close(struct producer *p)
     c->producer_count--;
     if (c->last_producer == p)
         c->last_producer = NULL;
-    conn_acknowledged(c, p->in_flight, p->in_flight_bytes);
     conn_note_gone(c, ID_PRODUCER, p->id);
     p->conn = NULL;
     DL_DELETE(p->topic->producers, p);

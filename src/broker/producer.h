@@ -30,6 +30,7 @@ struct producer {
     bool wants_memory;                            /* paused because the parking budget is used up */
     uint64_t id;
     struct conn *conn; /* NULL: connection lost or closed, in flight being awaited */
+    uint64_t conn_id;  /* what is in flight counts there all the same */
     struct topic *topic;
     char *name;
     bool name_from_user;
@@ -52,8 +53,7 @@ struct producer {
     struct wait_counts counts;        /* throttle_counts.c */
     struct log_gate log_gate;         /* begin/end lines */
 
-    uint64_t in_flight; /* appended, not yet durable */
-    uint64_t in_flight_bytes;
+    uint64_t in_flight;  /* appended, not yet durable */
     uint64_t blocked_by; /* the block that holds for it (blocking.h); 0: none */
     bool closing;        /* CLOSE_PRODUCER waits for in_flight == 0 */
     uint64_t close_request_id;

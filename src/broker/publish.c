@@ -93,13 +93,17 @@ static TG_MUSTCHECK enum tg_err append(struct producer *p, const struct publish 
     struct in_flight f = {p, m->sequence_id, m->highest_sequence_id, m->messages, m->len};
     ring_push(t, &f);
     p->in_flight++;
-    p->in_flight_bytes += m->len;
     conn_appended(p->conn, m->len);
     s->in_flight++;
     return TG_OK;
 }
 
 /* ---- waiting ---- */
+
+static bool stands_in_line(const struct producer *p)
+{
+    return p->binding == &p->topic->publish.scope;
+}
 
 static void park(struct producer *p, const struct publish *m, int64_t now_ns)
 {
@@ -114,15 +118,15 @@ static void park(struct producer *p, const struct publish *m, int64_t now_ns)
     if (p->held)
         producer_hold_parked(p, (int64_t)(sizeof f + m->len));
     parking_put(&p->parking, &f, m->body);
-    if (!producer_waits_alone(p)) {
+    if (stands_in_line(p)) {
         p->topic->publish.wanted.msgs += m->messages;
         p->topic->publish.wanted.bytes += m->len - PUBLISH_SIZE_FIELD;
     }
     producer_advance(p, now_ns);
 }
 
-/* What is parked counts for the topic unless its producer waits alone: it can't go then, and is no
- * part of what the topic asks of its quotas. */
+/* What is parked counts for the topic while its producer stands in its line: else it can't go, and
+ * is no part of what the topic asks of its quotas. */
 static void count_parked(struct producer *p, bool counts)
 {
     struct claim_amount *wanted = &p->topic->publish.wanted;
@@ -168,6 +172,7 @@ static void stand_in_line(struct producer *p, struct quota *lacking, int64_t now
     p->binding = &t->publish.scope;
     p->lacking = lacking;
     gate_set(&p->gate, reason_of(p));
+    count_parked(p, true);
     waitq_enter(&t->publish.waiters, &p->waiter, now_ns);
     set_allowance(p);
 }
@@ -182,7 +187,6 @@ static void wait_in_line(struct producer *p, struct quota *lacking, int64_t now_
 static void wait_alone(struct producer *p, int64_t now_ns)
 {
     p->binding = &p->own->scope;
-    count_parked(p, false);
     gate_set(&p->gate, reason_of(p));
     producer_limit_arm(p, now_ns);
     set_allowance(p);
@@ -203,10 +207,10 @@ static void wait_for_other(struct producer *p, struct quota *lacking, int64_t no
 
 static void stop_waiting(struct producer *p)
 {
-    if (producer_waits_alone(p)) {
+    if (producer_waits_alone(p))
         producer_limit_disarm(p);
-        count_parked(p, true);
-    }
+    if (stands_in_line(p))
+        count_parked(p, false);
     gate_clear(&p->gate, reason_of(p));
     p->binding = NULL;
     p->lacking = NULL;
@@ -311,8 +315,10 @@ static TG_MUSTCHECK enum tg_err append_parked(struct producer *p, int64_t now_ns
     enum tg_err e = append(p, &m, now_ns);
     if (e)
         return e;
-    p->topic->publish.wanted.msgs -= m.messages;
-    p->topic->publish.wanted.bytes -= m.len - PUBLISH_SIZE_FIELD;
+    if (stands_in_line(p)) {
+        p->topic->publish.wanted.msgs -= m.messages;
+        p->topic->publish.wanted.bytes -= m.len - PUBLISH_SIZE_FIELD;
+    }
     parking_drop_head(&p->parking);
     wait_counts_delayed(&p->counts, m.messages, m.len - PUBLISH_SIZE_FIELD, now_ns);
     return TG_OK;
@@ -449,10 +455,18 @@ void publish_send_receipt(struct producer *p, const struct kept_receipt *r)
     p->receipts++;
 }
 
+/* Its producer may have gone, or made room for one of a higher epoch: what it has in flight still
+ * is its connection's. */
+static void acknowledged_at_connection(struct producer *p, uint64_t bytes)
+{
+    struct conn *c = p->conn ? p->conn : conn_find(p->topic->shard, p->conn_id);
+    if (c)
+        conn_acknowledged(c, 1, bytes);
+}
+
 static void acknowledge(struct producer *p, const struct in_flight *f, uint64_t entry)
 {
     struct kept_receipt r = {f->sequence_id, f->highest_sequence_id, entry};
-    conn_acknowledged(p->conn, 1, f->bytes);
     if (!p->held || !producer_hold_keeps(p, &r))
         publish_send_receipt(p, &r);
     if (p->in_flight > 0)
@@ -469,7 +483,7 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
     struct producer *p = f.producer;
     t->shard->in_flight--;
     p->in_flight--;
-    p->in_flight_bytes -= f.bytes;
+    acknowledged_at_connection(p, f.bytes);
     TG_ASSERT(e == TG_OK &&
               entry == t->durable_end); /* the store reports successes only, in order */
     t->durable_end = entry + 1;
@@ -491,9 +505,11 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
 void publish_forget_in_flight(struct topic *t)
 {
     while (t->ring_len > 0) {
-        struct producer *p = ring_pop(t).producer;
+        struct in_flight f = ring_pop(t);
+        struct producer *p = f.producer;
         t->shard->in_flight--;
         p->in_flight--;
+        acknowledged_at_connection(p, f.bytes);
         producer_free_if_done(p);
     }
 }
@@ -502,7 +518,7 @@ void publish_drop_parked(struct producer *p)
 {
     struct topic *t = p->topic;
     int64_t now_ns = shard_now_ns(t->shard);
-    if (!producer_waits_alone(p))
+    if (stands_in_line(p))
         count_parked(p, false);
     parking_clear(&p->parking);
     stop_waiting_for_store(p);

@@ -63,8 +63,8 @@ struct topic {
     uint32_t ring_cap, ring_head, ring_len;
 
     /* the limits */
-    const struct chain *chain; /* the quotas above it; borrowed: its place holds it */
-    struct topic_line publish; /* <wanted>: what is parked, but for who waits for its own limit */
+    const struct chain *chain;        /* the quotas above it; borrowed: its place holds it */
+    struct topic_line publish;        /* <wanted>: what those who stand in it have parked */
     struct rate_choice producer_rate; /* of each producer (producer_limit.h) */
     struct topic_dispatch *dispatch;  /* dispatch_limit.h; NULL: no limit, and nobody ever waited */
     struct rate_choice subscription_rate;       /* of what each subscription delivers */

@@ -2,6 +2,9 @@
  * change while somebody waits, and what becomes of a paused socket. */
 #include "broker_fixture.h"
 
+#include "broker/blocking.h"
+#include "broker/producer_hold.h"
+
 /* ---- limits ---- */
 
 static void test_parked_frames_are_stored_in_order_when_the_limit_goes(void **state)
@@ -124,6 +127,184 @@ static void test_who_is_paused_for_want_of_memory_goes_on_when_others_give_it_ba
     struct look l = wait_for(w, TOPIC, 1, false);
     assert_int_equal(l.step, GATE_PARK);
     client_sync(&c);
+    client_close(&c);
+}
+
+struct hold_look {
+    enum hold_state state;
+    bool wants_memory;
+};
+
+static struct producer *first_on_topic(struct world *w)
+{
+    return topic_find(&w->broker.shard[0], TOPIC)->producers;
+}
+
+/* As if its client were one that is known to obey, and could be held at any time. */
+static void make_obedient(struct world *w, void *arg)
+{
+    struct producer *p = first_on_topic(w);
+    (void)arg;
+    free(p->client_version);
+    p->client_version = xstrdup("Pulsar-CPP-v4.2.0");
+    w->settings.hold_spacing_ms = 0;
+}
+
+static void look_at_hold(struct world *w, void *arg)
+{
+    struct producer *p = first_on_topic(w);
+    *(struct hold_look *)arg = (struct hold_look){p->held->hold.state, p->wants_memory};
+}
+
+static struct hold_look held_one(struct world *w)
+{
+    struct hold_look l;
+    on_worker(w, look_at_hold, &l);
+    return l;
+}
+
+/* Its client has to come again, just when others give memory back. */
+static void close_hold_and_give_back(struct world *w, void *arg)
+{
+    bool take = false;
+    (void)arg;
+    first_on_topic(w)->held->hold.state = HOLD_CLOSED;
+    take_budget(w, &take);
+}
+
+static void wait_until_paused(struct world *w, const char *topic, bool paused)
+{
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while ((look_at(w, topic).step == GATE_PAUSE) != paused) {
+        assert_true(mono_now_ns() < end_ns);
+        usleep(1000);
+    }
+}
+
+static void test_who_may_not_be_released_stops_nobody_who_waits_for_memory(void **state)
+{
+    struct world *w = *state;
+    struct client held = client_open(w), other = client_open(w);
+    bool take = true;
+    ask_producer(&held, TOPIC, 1, "p", 0);
+    client_expect(&held, T(PRODUCER_SUCCESS));
+    on_worker(w, make_obedient, NULL);
+    open_in_debt(w, &other, OTHER_TOPIC, 2);
+    set_one_an_hour(w, TOPIC);
+    make_durable(w, 1);
+    client_send(&held, 1, 0, 1);
+    expect_receipts(&held, 1, 0, 1);
+    send_run(&held, 1, 1, 10);
+    client_expect(&held, T(CLOSE_PRODUCER));
+    ask_producer(&held, TOPIC, 1, "p", 1);
+    assert_false(client_expect(&held, T(PRODUCER_SUCCESS))->producer_success->producer_ready);
+    uint64_t parked = look_at(w, TOPIC).parked;
+    on_worker(w, take_budget, &take);
+    make_durable(w, (uint32_t)parked);
+    remove_rate(w, TOPIC);
+    expect_receipts(&held, 1, 1, 1 + parked);
+    assert_true(held_one(w).wants_memory); /* it could be released, were there memory */
+    assert_int_equal(held_one(w).state, HOLD_REGISTERED);
+    client_send(&other, 2, 1, 1);
+    wait_until_paused(w, OTHER_TOPIC, true);
+    on_worker(w, close_hold_and_give_back, NULL);
+    wait_until_paused(w, OTHER_TOPIC, false);
+    assert_false(held_one(w).wants_memory);
+    client_close(&held);
+    client_close(&other);
+}
+
+/* ---- in flight of a connection ---- */
+
+static void allow_four_in_flight(struct world *w, void *arg)
+{
+    (void)arg;
+    w->settings.max_pending_per_connection = 4;
+}
+
+static void test_what_a_producer_leaves_in_flight_counts_at_its_connection(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    on_worker(w, allow_four_in_flight, NULL);
+    open_producer(&c, TOPIC, 1);
+    send_run(&c, 1, 0, 3);
+    ask_producer(&c, TOPIC, 1, NULL, 1); /* takes the place of the first */
+    client_expect(&c, T(PRODUCER_SUCCESS));
+    send_run(&c, 1, 0, 5);
+    assert_int_equal(wait_for(w, TOPIC, 0, true).shard_in_flight, 4);
+    make_durable(w, 1);
+    assert_int_equal(wait_for(w, TOPIC, 0, true).shard_in_flight, 3); /* not half yet */
+    make_durable(w, 7);
+    expect_receipts(&c, 1, 0, 5);
+    wait_for(w, TOPIC, 0, false);
+    client_close(&c);
+}
+
+/* ---- what a topic asks of its quotas ---- */
+
+static void look_wanted(struct world *w, void *arg)
+{
+    *(struct claim_amount *)arg = topic_find(&w->broker.shard[0], TOPIC)->publish.wanted;
+}
+
+static uint64_t wanted(struct world *w)
+{
+    struct claim_amount a;
+    on_worker(w, look_wanted, &a);
+    assert_int_equal(a.bytes != 0, a.msgs != 0);
+    return a.msgs;
+}
+
+static void put_block(struct world *w, void *arg)
+{
+    const struct block b = {.id = 7};
+    struct producer *p = topic_find(&w->broker.shard[0], TOPIC)->producers;
+    block_set_on_producer(p, *(bool *)arg ? &b : NULL);
+}
+
+static void block(struct world *w, bool yes)
+{
+    on_worker(w, put_block, &yes);
+}
+
+static void test_what_an_administrator_blocks_is_not_asked_for(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_in_debt(w, &c, TOPIC, 1);
+    send_run(&c, 1, 1, 11);
+    client_sync(&c);
+    assert_int_equal(wanted(w), 10);
+    block(w, true);
+    assert_int_equal(wanted(w), 0);
+    send_run(&c, 1, 11, 16);
+    client_sync(&c);
+    assert_int_equal(look_at(w, TOPIC).parked, 15);
+    assert_int_equal(wanted(w), 0);
+    block(w, false);
+    assert_int_equal(wanted(w), 15);
+    make_durable(w, 15);
+    remove_rate(w, TOPIC);
+    expect_receipts(&c, 1, 1, 16);
+    assert_int_equal(wanted(w), 0);
+    client_close(&c);
+}
+
+static void test_what_waits_for_the_store_is_not_asked_for(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    open_producer(&c, TOPIC, 1);
+    uint32_t room = 2;
+    on_worker(w, put_room, &room);
+    send_run(&c, 1, 0, 10);
+    client_sync(&c);
+    assert_int_equal(look_at(w, TOPIC).parked, 8);
+    assert_int_equal(wanted(w), 0);
+    on_worker(w, report_all, NULL);
+    expect_receipts(&c, 1, 0, 10);
+    assert_int_equal(wanted(w), 0);
     client_close(&c);
 }
 
@@ -451,7 +632,7 @@ static void test_a_client_that_does_not_read_its_answers_is_not_listened_to(void
 {
     struct world *w = *state;
     struct client c = client_open(w);
-    struct timeval moment = {.tv_usec = 300000};
+    struct timeval moment = {.tv_usec = 10000};
     uint8_t ping[] = {0, 0, 0, 9, 0, 0, 0, 5, 0x08, 18, 0x92, 0x01, 0};
     enum { MANY = 4096 };
     uint8_t *run = xmalloc(sizeof ping * MANY);
@@ -459,12 +640,12 @@ static void test_a_client_that_does_not_read_its_answers_is_not_listened_to(void
         memcpy(run + i * sizeof ping, ping, sizeof ping);
     setsockopt(c.fd, SOL_SOCKET, SO_SNDTIMEO, &moment, sizeof moment);
     size_t all = sizeof ping * MANY, written = 0;
-    for (ssize_t n; (n = send(c.fd, run + written % all, all - written % all, MSG_NOSIGNAL)) > 0;) {
-        written += (size_t)n;
+    while (!look_at(w, TOPIC).outbound) { /* however long the broker takes for it */
+        ssize_t n = send(c.fd, run + written % all, all - written % all, MSG_NOSIGNAL);
+        written += n > 0 ? (size_t)n : 0;
         assert_true(written < 512 << 20);
     }
     free(run);
-    assert_true(look_at(w, TOPIC).outbound);
     for (size_t i = 0; i < written / sizeof ping; i++)
         client_expect(&c, T(PONG));
     int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
@@ -585,6 +766,10 @@ int main(void)
         CASE(test_a_limit_removed_while_its_producer_is_paused_lets_the_socket_be_read),
         CASE(test_the_socket_is_read_again_exactly_when_the_last_reason_is_gone),
         CASE(test_who_is_paused_for_want_of_memory_goes_on_when_others_give_it_back),
+        CASE(test_who_may_not_be_released_stops_nobody_who_waits_for_memory),
+        CASE(test_what_a_producer_leaves_in_flight_counts_at_its_connection),
+        CASE(test_what_an_administrator_blocks_is_not_asked_for),
+        CASE(test_what_waits_for_the_store_is_not_asked_for),
         CASE(test_a_busy_store_is_waited_for_in_order),
         CASE(test_producers_that_wait_for_the_store_take_turns),
         CASE(test_a_full_store_is_a_reason_to_wait_and_no_error),
