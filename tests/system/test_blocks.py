@@ -275,6 +275,19 @@ def test_a_block_ends_by_itself(shared, block, topic):
         harness.wait_for(lambda: b["id"] not in [x["id"] for x in shared.ok("GET", "/blocks")], what="its end")
 
 
+def test_an_end_that_can_not_be_stored_is_tried_again_after_seconds_not_at_once(make_broker, tmp_path):
+    full = tmp_path / "full"
+    b = make_broker(env={"FAULT_DIR": "/meta.db", "FAULT_FULL_WHILE": str(full)}, preload=harness.FAULT_SHIM)
+    b.ok("POST", "/blocks", {"kind": "producer", "name": "short", "durationMs": 300})
+    full.touch()
+    harness.wait_for(lambda: "could not be removed" in b.log(), what="the first try")
+    time.sleep(1)
+    assert b.log().count("could not be removed") == 1
+    full.unlink()
+    b.ok("POST", "/blocks", {"kind": "producer", "name": "other"})  # a change looks at all of them again
+    harness.wait_for(lambda: [x["name"] for x in b.ok("GET", "/blocks")] == ["other"], what="the end")
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_blocks_outlive_a_restart(make_broker, crash):
     b = make_broker()
