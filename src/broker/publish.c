@@ -505,11 +505,9 @@ void publish_appended(struct topic *t, uint64_t entry, enum tg_err e)
 void publish_forget_in_flight(struct topic *t)
 {
     while (t->ring_len > 0) {
-        struct in_flight f = ring_pop(t);
-        struct producer *p = f.producer;
+        struct producer *p = ring_pop(t).producer;
         t->shard->in_flight--;
         p->in_flight--;
-        acknowledged_at_connection(p, f.bytes);
         producer_free_if_done(p);
     }
 }
