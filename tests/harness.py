@@ -15,6 +15,7 @@ WORKERS = os.environ.get("WORKERS", "2")  # of every broker that does not say ot
 LONG = os.environ.get("LONG", "") not in ("", "0")
 SLOWNESS = {"asan": 3, "tsan": 8}.get(VARIANT, 1)
 FAULT_SHIM = pathlib.Path(TIDEGATE).resolve().parent / "fault.so"
+PROMTOOL_DIR = pathlib.Path(__file__).resolve().parent.parent / "build"  # tools/setup interop puts it there
 READY = re.compile(r"tidegate ready broker=(pulsar://(\S+):(\d+)) web=(http://\S+:(\d+))\n")
 START_S = 30 * SLOWNESS
 STOP_S = 15 * SLOWNESS
