@@ -19,8 +19,10 @@
 /* A larger group would make its first appenders wait for the last: a few ms of a disk's time. */
 #define GROUP_BYTES_MOST (4u << 20)
 #define FULL_RETRY_NS    (100 * MONO_MS)
-/* The least time between two groups that are not synced, when the first is small. */
-#define GROUP_PACE_NS     (MONO_MS / 10)
+/* The least time between two groups that are not synced, when the first is small and they follow
+ * each other closely. */
+#define GROUP_PACE_NS     (MONO_MS / 5)
+#define GROUP_CLOSE_NS    (MONO_MS / 20)
 #define GROUP_SMALL_BYTES (64u << 10)
 
 /* ---- state, and giving batches back ---- */
@@ -144,7 +146,8 @@ static void wait_for_work(struct log_store *log)
 
 /* A group costs two changes of threads, whatever is in it, and where nothing is synced these are
  * most of what a small one costs. So when small ones follow each other closely, the next waits a
- * little for more to go into it. Who submits now and then waits for nothing. */
+ * little for more to go into it; as long as more does. Who submits now and then waits for nothing,
+ * and who waits for the receipt before he goes on is not waited for every time. */
 static void pace_groups(const struct log_store *log)
 {
     int64_t left_ns = log->took_ns + GROUP_PACE_NS - mono_now_ns();
@@ -154,12 +157,12 @@ static void pace_groups(const struct log_store *log)
     nanosleep(&ts, NULL);
 }
 
-static void look_at_pace(struct log_store *log, bool had_work)
+static void look_at_pace(struct log_store *log, bool had_more)
 {
     int64_t now_ns = mono_now_ns();
-    bool close = now_ns - log->took_ns < GROUP_PACE_NS / 2;
+    bool close = now_ns - log->took_ns < GROUP_CLOSE_NS;
     log->is_paced = log->durability == LS_OS && log->group_bytes < GROUP_SMALL_BYTES &&
-                    (log->is_paced ? had_work : close);
+                    (log->is_paced ? had_more : close);
     log->took_ns = now_ns;
 }
 
@@ -169,9 +172,9 @@ static bool take_work(struct log_store *log)
     struct batch_queue taken;
     pace_groups(log);
     pthread_mutex_lock(&log->lock);
-    bool had_work = has_work(log);
+    bool had_more = log->queue.head && log->queue.head->next; /* than one turn's of a worker */
     wait_for_work(log);
-    look_at_pace(log, had_work);
+    look_at_pace(log, had_more);
     bool more = has_work(log);
     take_queue(log, &taken);
     pthread_mutex_unlock(&log->lock);
