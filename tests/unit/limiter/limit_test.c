@@ -372,10 +372,62 @@ static void test_an_hours_burst_under_a_peak_of_twice_the_rate(void **state)
     assert_in_range(sent, 100 * hour * 4 - 2, 100 * hour * 4 + 2);
 }
 
+/* Messages of a backlog, as many as pass at <now>: each asked about by itself, or in runs. */
+static uint64_t pass_one_by_one(struct tg_limit *l, const uint64_t *bytes, int64_t now)
+{
+    uint64_t n = 0;
+    for (; tg_limit_has_tokens(l, now); n++)
+        tg_limit_charge(l, 1 + n % 3, bytes[n % 64], now);
+    return n;
+}
+
+static uint64_t pass_in_runs(struct tg_limit *l, const uint64_t *bytes, int64_t now)
+{
+    uint64_t n = 0, room_msgs, room_bytes;
+    while (tg_limit_has_tokens(l, now)) {
+        uint64_t msgs = 1 + n % 3, sum = bytes[n % 64];
+        tg_limit_room(l, &room_msgs, &room_bytes, now);
+        for (n++; msgs + 1 + n % 3 <= room_msgs && sum + bytes[n % 64] <= room_bytes; n++) {
+            msgs += 1 + n % 3;
+            sum += bytes[n % 64];
+        }
+        tg_limit_charge(l, msgs, sum, now);
+    }
+    return n;
+}
+
+static void test_runs_within_the_room_pass_what_single_messages_pass(void **state)
+{
+    (void)state;
+    static const struct tg_limit_spec specs[] = {
+        {.msgs = {.rate = 500}},
+        {.bytes = {.rate = 100000, .burst = 3000}},
+        {.msgs = {.rate = 700}, .bytes = {.rate = 90000}},
+        {.msgs = {.rate = 100, .burst = 5000, .peak = 900},
+         .bytes = {.rate = 1 << 20, .peak = 2 << 20}},
+    };
+    uint64_t bytes[64], x = 7;
+    for (int i = 0; i < 64; i++)
+        bytes[i] = (x = x * 6364136223846793005U + 1442695040888963407U) >> 55;
+    for (size_t s = 0; s < sizeof specs / sizeof specs[0]; s++) {
+        struct tg_limit one = {0}, runs = {0};
+        tg_limit_init(&one, &specs[s], 10, 0);
+        tg_limit_init(&runs, &specs[s], 10, 0);
+        for (int64_t now = 0, i = 0; i < 2000; i++) {
+            x = x * 6364136223846793005U + 1442695040888963407U;
+            now += (int64_t)(x >> 40);
+            assert_int_equal(pass_in_runs(&runs, bytes, now), pass_one_by_one(&one, bytes, now));
+            assert_int_equal(tg_limit_balance_msgs(&runs, now), tg_limit_balance_msgs(&one, now));
+            assert_int_equal(tg_limit_balance_bytes(&runs, now), tg_limit_balance_bytes(&one, now));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_hours_burst_under_a_peak_of_twice_the_rate),
+        cmocka_unit_test(test_runs_within_the_room_pass_what_single_messages_pass),
         cmocka_unit_test(test_zero_initialised_limits_nothing),
         cmocka_unit_test(test_rate_0_and_below_is_unlimited_not_blocked),
         cmocka_unit_test(test_a_fresh_limit_starts_with_a_tenth_of_its_burst),

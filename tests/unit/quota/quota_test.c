@@ -200,6 +200,57 @@ static void test_what_is_for_one_message_only_is_not_kept(void **state)
     tree_fini(&t);
 }
 
+/* As many frames of <msgs> as one question lets pass, until none does; of a kilobyte each. */
+static uint64_t spend_in_runs(struct tree *t, int worker, uint64_t msgs)
+{
+    uint64_t spent = 0;
+    while (!quota_lacking(&t->chain, &t->w[worker], msgs, 1000, 0)) {
+        uint64_t most_msgs = msgs, most_bytes = 1000, n = 1;
+        quota_leased(&t->w[worker], &most_msgs, &most_bytes);
+        while ((n + 1) * msgs <= most_msgs && (n + 1) * 1000 <= most_bytes)
+            n++;
+        quota_charge(&t->w[worker], n * msgs, n * 1000);
+        spent += n * msgs;
+    }
+    return spent;
+}
+
+static void test_runs_of_what_is_leased_overdraw_by_less_than_a_frame(void **state)
+{
+    (void)state;
+    for (uint64_t msgs = 1; msgs <= 7; msgs += 3) {
+        struct tree t;
+        tree_init(&t);
+        set(&t.ns, 100000, 0, 0);
+        set(&t.broker, 50000, 0, 0);
+        uint64_t spent = spend_in_runs(&t, 0, msgs);
+        quota_leases_return(&t.w[0], 0);
+        spent += spend_in_runs(&t, 1, msgs);
+        assert_in_range(spent, 50000, 50000 + msgs - 1);
+        end_turns(&t, 0);
+        assert_int_equal(tg_shared_limit_balance_msgs(&t.broker.limit, 0), 50000 - (int64_t)spent);
+        assert_int_equal(tg_shared_limit_balance_msgs(&t.ns.limit, 0), 100000 - (int64_t)spent);
+        tree_fini(&t);
+    }
+}
+
+static void test_what_is_over_in_a_dry_run_is_counted_frame_by_frame(void **state)
+{
+    (void)state;
+    struct tree t;
+    uint64_t msgs = 1, bytes = 1;
+    tree_init(&t);
+    set(&t.ns, 10, 0, 0);
+    quota_set_dry_run(&t.ns, true);
+    assert_true(admit(&t, 0, 10, 1, 0));
+    assert_null(quota_lacking(&t.chain, &t.w[0], msgs, bytes, 0));
+    quota_leased(&t.w[0], &msgs, &bytes);
+    assert_int_equal(msgs, 1);
+    assert_int_equal(bytes, 1);
+    end_turns(&t, 0);
+    tree_fini(&t);
+}
+
 static void test_each_change_is_counted(void **state)
 {
     (void)state;
@@ -305,6 +356,8 @@ int main(void)
         cmocka_unit_test(test_a_busy_worker_keeps_its_leases_for_a_millisecond),
         cmocka_unit_test(test_nothing_is_kept_of_a_quota_that_binds_or_has_changed),
         cmocka_unit_test(test_what_is_for_one_message_only_is_not_kept),
+        cmocka_unit_test(test_runs_of_what_is_leased_overdraw_by_less_than_a_frame),
+        cmocka_unit_test(test_what_is_over_in_a_dry_run_is_counted_frame_by_frame),
         cmocka_unit_test(test_each_change_is_counted),
         cmocka_unit_test(test_a_limit_set_or_removed_between_asking_and_charging),
         cmocka_unit_test(test_rates_are_summed_over_the_workers),
