@@ -6,6 +6,8 @@
 SUBMAKE := $(MAKE) --no-print-directory
 JOBS    := -j$(shell nproc 2>/dev/null || echo 1)
 PYTEST   = TIDEGATE=$(CURDIR)/$(B)/tidegate TIDEGATE_VARIANT=$(V) tools/run-pytest
+# System tests wait for most of their time: so many run at once. Those of interop measure, one at a time.
+SYSTEM   = $(PYTEST) tests/system -n $(or $(TEST_JOBS),2) --dist worksteal
 
 setup: ## install everything that building and all tests need
 	$(Q)tools/setup build test lint fuzz interop
@@ -28,8 +30,8 @@ check-docs: build/tidegate
 check-limiter: limiter-lib ## the limiter library, installed by itself, and its examples
 	$(Q)tools/check-limiter-install
 
-check-system: $(B)/tidegate $(B)/fault.so ## system tests (TESTS="-k name" picks some)
-	$(Q)$(PYTEST) tests/system $(TESTS)
+check-system: $(B)/tidegate $(B)/fault.so ## system tests (TESTS="-k name" picks some, TEST_JOBS=1: one at a time)
+	$(Q)$(SYSTEM) $(TESTS)
 
 interop: ## official clients and pulsar-admin (LONG=1: the long ones too)
 	$(Q)tools/setup build test interop
@@ -55,7 +57,7 @@ check-workers: ## the shorter system and client tests with other numbers of work
 COUNTS ?= 1 4
 .PHONY: check-workers
 check-workers-%: $(B)/tidegate
-	$(Q)WORKERS=$* $(PYTEST) tests/system -m 'not slow' $(TESTS)
+	$(Q)WORKERS=$* $(SYSTEM) -m 'not slow' $(TESTS)
 	$(Q)WORKERS=$* $(PYTEST) tests/interop -m 'not slow' $(TESTS)
 
 check-crash: ## kill -9 under load and look what is there (ROUNDS=20, WORKERS=2)
@@ -84,7 +86,7 @@ tsan-unit: ## unit tests with the thread sanitizer (simulations have one thread)
 	$(Q)CI= $(SUBMAKE) $(JOBS) V=tsan tests
 	$(Q)CI= tools/sum-tests $(SUBMAKE) V=tsan -k -j1 check-unit
 check-system-tsan: $(B)/tidegate $(B)/fault.so
-	$(Q)$(PYTEST) tests/system -m 'not slow' $(TESTS)
+	$(Q)$(SYSTEM) -m 'not slow' $(TESTS)
 
 # What makes disks fail, for the system tests: preloaded into the broker.
 $(B)/fault.so: tests/shim/fault.c
