@@ -7,8 +7,10 @@
 
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/dispatch_limit.h"
 #include "broker/producer.h"
 #include "broker/quotas.h"
+#include "broker/subscription.h"
 
 struct limit_rows *limit_rows_new(void)
 {
@@ -36,9 +38,9 @@ void limit_rows_free(struct limit_rows *r)
     free(r);
 }
 
-static char *key_of(enum scope_kind kind, const char *name, size_t len)
+static char *key_of(enum limit_side side, enum scope_kind kind, const char *name, size_t len)
 {
-    return xasprintf("%d %.*s", (int)kind, (int)len, name);
+    return xasprintf("%d %d %.*s", (int)side, (int)kind, (int)len, name);
 }
 
 static struct limit_row *find(struct limit_rows *r, const char *key)
@@ -48,18 +50,20 @@ static struct limit_row *find(struct limit_rows *r, const char *key)
     return row;
 }
 
-struct limit_row *limit_rows_find(struct limit_rows *r, enum scope_kind kind, const char *name)
+struct limit_row *limit_rows_find(struct limit_rows *r, enum limit_side side, enum scope_kind kind,
+                                  const char *name)
 {
-    char *key = key_of(kind, name, strlen(name));
+    char *key = key_of(side, kind, name, strlen(name));
     struct limit_row *row = find(r, key);
     free(key);
     return row;
 }
 
-/* Takes <key>. */
-static struct limit_row *row_by_key(struct limit_rows *r, char *key, enum scope_kind kind,
-                                    const char *name, size_t len)
+/* Of the first <len> of <name>. */
+static struct limit_row *row_named(struct limit_rows *r, enum limit_side side, enum scope_kind kind,
+                                   const char *name, size_t len)
 {
+    char *key = key_of(side, kind, name, len);
     struct limit_row *row = find(r, key);
     if (row != NULL) {
         free(key);
@@ -67,16 +71,17 @@ static struct limit_row *row_by_key(struct limit_rows *r, char *key, enum scope_
     }
     row = xcalloc(1, sizeof *row);
     row->key = key;
+    row->side = side;
     row->kind = kind;
     row->name = xstrndup(name, len);
     HASH_ADD_KEYPTR(hh, r->row, row->key, strlen(row->key), row);
     return row;
 }
 
-static struct limit_row *row_of(struct limit_rows *r, enum scope_kind kind, const char *name)
+static struct limit_row *row_of(struct limit_rows *r, enum limit_side side, enum scope_kind kind,
+                                const char *name)
 {
-    size_t len = strlen(name);
-    return row_by_key(r, key_of(kind, name, len), kind, name, len);
+    return row_named(r, side, kind, name, strlen(name));
 }
 
 /* ---- the tree ---- */
@@ -104,13 +109,12 @@ static struct limit_row *parent_of(struct limit_rows *r, const struct limit_row 
     switch (row->kind) {
     case SCOPE_PARTITIONED_TOPIC:
         name = ns_in(row->name, &len);
-        return row_by_key(r, key_of(SCOPE_NAMESPACE, name, len), SCOPE_NAMESPACE, name, len);
+        return row_named(r, row->side, SCOPE_NAMESPACE, name, len);
     case SCOPE_NAMESPACE:
-        len = strcspn(row->name, "/");
-        return row_by_key(r, key_of(SCOPE_TENANT, row->name, len), SCOPE_TENANT, row->name, len);
+        return row_named(r, row->side, SCOPE_TENANT, row->name, strcspn(row->name, "/"));
     case SCOPE_TENANT:
     case SCOPE_RESOURCE_GROUP:
-        return row_of(r, SCOPE_BROKER, "broker");
+        return row_of(r, row->side, SCOPE_BROKER, "broker");
     default:
         return NULL;
     }
@@ -153,7 +157,7 @@ static void add_parked(struct limit_rows *r, const struct topic *t)
     for (const struct producer *p = t->producers; p != NULL; p = p->next) {
         if (p->parking.frames == 0 || !waits_at(p, &kind, &name))
             continue;
-        struct limit_row *row = row_of(r, kind, name);
+        struct limit_row *row = row_of(r, SIDE_PUBLISH, kind, name);
         row->parked_msgs += p->parking.messages;
         row->parked_bytes += producer_parked_bytes(p);
     }
@@ -174,30 +178,59 @@ static bool is_worth_showing(const struct scope *s)
     return s->waits != NULL || s->source == LIMIT_FROM_TOPIC;
 }
 
-void limit_rows_add(struct limit_rows *r, const struct topic *t, bool always)
+/* Its row, if it is shown; else NULL. */
+static struct limit_row *show_if_worth(struct limit_rows *r, const struct topic *t, struct scope *s,
+                                       bool always, int64_t now_ns)
+{
+    if (!always && (!is_worth_showing(s) || r->topics_shown >= LIMIT_TOPICS_SHOWN))
+        return NULL;
+    struct explain_scope x = explain_scope_of(s, now_ns);
+    bool narrower = s->kind < SCOPE_TOPIC; /* its name is only its topic's to know */
+    char *name = narrower ? xasprintf("%s %s", t->name.full, s->name) : xstrdup(s->name);
+    struct limit_row *row = row_of(r, s->side, s->kind, name);
+    free(name);
+    x.topic = NULL;
+    r->topics_shown++;
+    show_scope(row, &x, s, now_ns);
+    return row;
+}
+
+/* What is delivered: the topic, where anything limits or limited it, and its subscriptions. */
+static void add_dispatch(struct limit_rows *r, const struct topic *t, bool always, int64_t now_ns)
+{
+    struct topic_line *line = topic_dispatch_line(t);
+    const char *whole = t->name.partitioned;
+    if (line == NULL)
+        return;
+    struct limit_row *in = row_of(r, SIDE_DISPATCH, SCOPE_NAMESPACE, t->name.ns);
+    if (whole != NULL)
+        in = row_of(r, SIDE_DISPATCH, SCOPE_PARTITIONED_TOPIC, whole);
+    struct limit_row *topic = row_of(r, SIDE_DISPATCH, SCOPE_TOPIC, t->name.full), *row;
+    add_child(&in->children, &line->scope.limit.spec);
+    (void)show_if_worth(r, t, &line->scope, always, now_ns);
+    put_in(topic, in);
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next)
+        if (s->limit != NULL && (row = show_if_worth(r, t, &s->limit->own, false, now_ns)) != NULL)
+            put_in(row, topic);
+}
+
+void limit_rows_add(struct limit_rows *r, struct topic *t, bool always)
 {
     int64_t now_ns = shard_now_ns(t->shard);
     const char *whole = t->name.partitioned;
-    struct limit_row *ns = row_of(r, SCOPE_NAMESPACE, t->name.ns);
-    struct limit_row *in = whole != NULL ? row_of(r, SCOPE_PARTITIONED_TOPIC, whole) : NULL;
-    struct explain x;
+    struct limit_row *ns = row_of(r, SIDE_PUBLISH, SCOPE_NAMESPACE, t->name.ns), *in = NULL, *row;
+    if (whole != NULL)
+        in = row_of(r, SIDE_PUBLISH, SCOPE_PARTITIONED_TOPIC, whole);
     add_parked(r, t);
     add_child(&ns->children, &t->publish.scope.limit.spec);
     if (in != NULL)
         add_child(&in->children, &t->publish.scope.limit.spec);
-    explain_path(&x, &t->publish.path, now_ns);
-    for (uint32_t i = 0; i < t->publish.path.count; i++) {
-        const struct scope *s = t->publish.path.scope[i];
-        bool shown = always || (is_worth_showing(s) && r->topics_shown < LIMIT_TOPICS_SHOWN);
-        if (!shown) {
-            ns->topics_not_shown++;
-            continue;
-        }
-        struct limit_row *row = row_of(r, s->kind, s->name);
-        r->topics_shown++;
-        show_scope(row, &x.scope[i], s, now_ns);
+    row = show_if_worth(r, t, &t->publish.scope, always, now_ns);
+    if (row != NULL)
         put_in(row, in != NULL ? in : ns);
-    }
+    else
+        ns->topics_not_shown++;
+    add_dispatch(r, t, always, now_ns);
 }
 
 /* ---- quotas, on the control worker ---- */
@@ -206,12 +239,13 @@ static void add_quota(struct limit_rows *r, struct quota *q, int64_t now_ns)
 {
     struct home_waiting waiting = home_waiting(q, now_ns);
     struct waits_view v = waits_view(&q->waits, now_ns);
-    struct limit_row *row = row_of(r, q->kind, q->name), *parent = parent_of(r, row);
+    struct limit_row *row = row_of(r, q->side, q->kind, q->name), *parent = parent_of(r, row);
     if (parent != NULL && q->kind != SCOPE_RESOURCE_GROUP)
         add_child(&parent->children, &q->limit.spec);
     if (parent != NULL)
         put_in(row, parent);
-    if (q->kind != SCOPE_BROKER && !quota_is_set(q) && v.times == 0)
+    bool top = q->kind == SCOPE_BROKER && q->side == SIDE_PUBLISH; /* always there */
+    if (!top && !quota_is_set(q) && v.times == 0)
         return;
     row->is_shown = true;
     row->scope = explain_quota(q, now_ns);
@@ -223,8 +257,9 @@ static void add_quota(struct limit_rows *r, struct quota *q, int64_t now_ns)
 
 void limit_rows_add_quotas(struct limit_rows *r, const struct quotas *q, int64_t now_ns)
 {
-    for (struct broker_quota *b = q->all[SIDE_PUBLISH]; b != NULL; b = b->all_next)
-        add_quota(r, &b->quota, now_ns);
+    for (int side = 0; side < LIMIT_SIDES; side++)
+        for (struct broker_quota *b = q->all[side]; b != NULL; b = b->all_next)
+            add_quota(r, &b->quota, now_ns);
 }
 
 /* ---- putting together ---- */
@@ -254,6 +289,6 @@ static void add_row(struct limit_row *to, const struct limit_row *from)
 void limit_rows_merge(struct limit_rows *into, struct limit_rows *from)
 {
     for (struct limit_row *row = from->row; row != NULL; row = row->hh.next)
-        add_row(row_of(into, row->kind, row->name), row);
+        add_row(row_of(into, row->side, row->kind, row->name), row);
     limit_rows_free(from);
 }

@@ -1,6 +1,7 @@
 /* limit_rows.h - what `limits` shows: facts about every scope that has a limit or has made somebody
- * wait. Each worker collects those of its topics and what is parked there, the control worker adds
- * the quotas; they hold copies only, so JSON can be made of them on any thread. */
+ * wait, a row for each side: of what is published there, of what is delivered. Each worker collects
+ * those of its topics and what is parked there, the control worker adds the quotas; they hold
+ * copies only, so JSON can be made of them on any thread. */
 #ifndef ADMIN_LIMIT_ROWS_H
 #define ADMIN_LIMIT_ROWS_H
 
@@ -25,7 +26,8 @@ struct limit_children {
 
 struct limit_row {
     UT_hash_handle hh; /* by key */
-    char *key;         /* kind and name */
+    char *key;         /* side, kind and name */
+    enum limit_side side;
     enum scope_kind kind;
     char *name, *parent; /* its key, NULL: it has none */
     bool is_shown;       /* <scope> and what follows are filled in */
@@ -47,13 +49,14 @@ struct limit_rows {
 struct limit_rows *limit_rows_new(void);
 void limit_rows_free(struct limit_rows *r); /* NULL is fine */
 /* On the topic's worker. <always>: also when it has no limit of its own and nobody has waited. */
-void limit_rows_add(struct limit_rows *r, const struct topic *t, bool always);
+void limit_rows_add(struct limit_rows *r, struct topic *t, bool always);
 /* On the control worker. */
 void limit_rows_add_quotas(struct limit_rows *r, const struct quotas *q, int64_t now_ns);
 /* Takes all of <from> into <into>. */
 void limit_rows_merge(struct limit_rows *into, struct limit_rows *from);
 /* NULL: there is none. */
-struct limit_row *limit_rows_find(struct limit_rows *r, enum scope_kind kind, const char *name);
+struct limit_row *limit_rows_find(struct limit_rows *r, enum limit_side side, enum scope_kind kind,
+                                  const char *name);
 
 /* ---- limits_metrics.c ---- */
 

@@ -55,11 +55,21 @@ static json_t *children_json(const struct limit_row *row)
     return j;
 }
 
+/* What happens to producers only. */
+static void put_steps(json_t *j, const struct limit_row *row)
+{
+    json_object_set_new(j, "steps", steps_json(&row->waits));
+    put(j, "parkedMessages", row->parked_msgs);
+    put(j, "parkedBytes", row->parked_bytes);
+    put(j, "discardedMessages", row->waits.discarded_msgs);
+    put(j, "discardedBytes", row->waits.discarded_bytes);
+}
+
 json_t *limit_row_json(const struct limit_row *row)
 {
     const struct waits_view *v = &row->waits;
     json_t *j = scope_json(&row->scope);
-    put(j, "waitingProducers", v->waiting);
+    put(j, row->side == SIDE_PUBLISH ? "waitingProducers" : "waitingSubscriptions", v->waiting);
     if (row->kind >= SCOPE_PARTITIONED_TOPIC)
         put(j, "waitingTopics", row->waiting_topics);
     json_object_set_new(j, "longestWaitMs", json_integer(row->longest_ns / MONO_MS));
@@ -68,11 +78,8 @@ json_t *limit_row_json(const struct limit_row *row)
     json_object_set_new(j, "throttledWallSeconds", seconds(v->wall_ns));
     put(j, "delayedMessages", v->msgs);
     put(j, "delayedBytes", v->bytes);
-    json_object_set_new(j, "steps", steps_json(v));
-    put(j, "parkedMessages", row->parked_msgs);
-    put(j, "parkedBytes", row->parked_bytes);
-    put(j, "discardedMessages", v->discarded_msgs);
-    put(j, "discardedBytes", v->discarded_bytes);
+    if (row->side == SIDE_PUBLISH)
+        put_steps(j, row);
     if (row->kind >= SCOPE_PARTITIONED_TOPIC && row->kind != SCOPE_RESOURCE_GROUP)
         json_object_set_new(j, "children", children_json(row));
     return j;
@@ -85,12 +92,14 @@ static json_t *node_of(struct limit_row *row)
 {
     if (row->is_shown)
         return limit_row_json(row);
-    return json_pack("{s:s,s:s,s:b}", "kind", scope_kind_name(row->kind), "name", row->name,
-                     "limited", 0);
+    return json_pack("{s:s,s:s,s:s,s:b}", "kind", scope_kind_name(row->kind), "name", row->name,
+                     "of", limit_side_name(row->side), "limited", 0);
 }
 
 static int by_kind_and_name(const struct limit_row *a, const struct limit_row *b)
 {
+    if (a->side != b->side)
+        return a->side > b->side ? 1 : -1;
     return a->kind != b->kind ? (a->kind > b->kind ? -1 : 1) : strcmp(a->name, b->name);
 }
 

@@ -1,4 +1,5 @@
-/* limits_metrics.c - the rows of `limits` as metrics, labelled by the scope's kind and name. */
+/* limits_metrics.c - the rows of `limits` as metrics, labelled by the scope's kind and name, and by
+ * what it limits: publish or dispatch. */
 #include <string.h>
 
 #include "admin/limit_rows.h"
@@ -41,7 +42,18 @@ static bool balance_bytes(const struct limit_row *row, double *out)
         *out = (double)(expression);                                                               \
         return true;                                                                               \
     }
-VALUE(waiting, row->waits.waiting)
+static bool waiting_producers(const struct limit_row *row, double *out)
+{
+    *out = row->waits.waiting;
+    return row->side == SIDE_PUBLISH;
+}
+
+static bool waiting_subscriptions(const struct limit_row *row, double *out)
+{
+    *out = row->waits.waiting;
+    return row->side == SIDE_DISPATCH;
+}
+
 VALUE(longest, (double)row->longest_ns / (double)MONO_S)
 VALUE(summed, (double)row->waits.summed_ns / (double)MONO_S)
 VALUE(wall, (double)row->waits.wall_ns / (double)MONO_S)
@@ -57,11 +69,13 @@ static const struct family families[] = {
     {LIMIT("rate_bytes"), "gauge", "The limit, per second.", rate_bytes},
     {LIMIT("balance_messages"), "gauge", "Tokens; below zero: a debt.", balance_msgs},
     {LIMIT("balance_bytes"), "gauge", "Tokens; below zero: a debt.", balance_bytes},
-    {LIMIT("waiting_producers"), "gauge", "Producers that wait for it now.", waiting},
+    {LIMIT("waiting_producers"), "gauge", "Producers that wait for it now.", waiting_producers},
+    {LIMIT("waiting_subscriptions"), "gauge", "Subscriptions that wait for it now.",
+     waiting_subscriptions},
     {LIMIT("longest_wait_seconds"), "gauge", "Of those who wait now.", longest},
-    {LIMIT("throttled_seconds_total"), "counter", "Summed over producers.", summed},
+    {LIMIT("throttled_seconds_total"), "counter", "Summed over who waited.", summed},
     {LIMIT("throttled_wall_seconds_total"), "counter", "With anybody waiting.", wall},
-    {LIMIT("throttlings_total"), "counter", "Times that a producer began to wait.", times},
+    {LIMIT("throttlings_total"), "counter", "Times that one began to wait.", times},
     {LIMIT("delayed_messages_total"), "counter", "Messages that went on after a wait.",
      delayed_msgs},
     {LIMIT("delayed_bytes_total"), "counter", "Bytes that went on after a wait.", delayed_bytes},
@@ -73,7 +87,10 @@ enum { FAMILIES = sizeof families / sizeof *families };
 
 static int widest_first(const struct limit_row *a, const struct limit_row *b)
 {
-    return a->kind != b->kind ? (a->kind > b->kind ? -1 : 1) : strcmp(a->name, b->name);
+    if (a->kind != b->kind)
+        return a->kind > b->kind ? -1 : 1;
+    int order = strcmp(a->name, b->name);
+    return order != 0 ? order : (int)a->side - (int)b->side;
 }
 
 void metrics_put_limits(const char *cluster, struct bytes *out, struct limit_rows *r, size_t most)
@@ -87,10 +104,12 @@ void metrics_put_limits(const char *cluster, struct bytes *out, struct limit_row
             if (!row->is_shown)
                 continue;
             n++;
-            const struct metric_label l[] = {
-                {"cluster", cluster}, {"scope", scope_kind_name(row->kind)}, {"name", row->name}};
+            const struct metric_label l[] = {{"cluster", cluster},
+                                             {"scope", scope_kind_name(row->kind)},
+                                             {"name", row->name},
+                                             {"of", limit_side_name(row->side)}};
             if (families[f].value(row, &value))
-                metric_sample(out, families[f].name, l, 3, value);
+                metric_sample(out, families[f].name, l, 4, value);
         }
     }
 }

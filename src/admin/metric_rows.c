@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/dispatch_limit.h"
 #include "broker/producer.h"
 #include "broker/subscription.h"
 
@@ -90,6 +91,36 @@ static void add_throttling(struct metric_row *r, const struct topic_throttling *
         r->throttled_s[reason] += (double)t->ns[reason] / (double)MONO_S;
 }
 
+struct delayed {
+    double msgs, bytes;
+};
+
+/* What waited for this scope's limit. */
+static struct delayed delayed_at(const struct scope *s)
+{
+    struct waits_view v = waits_view(s->waits, 0);
+    return (struct delayed){(double)v.msgs, (double)v.bytes};
+}
+
+static void add_dispatch(struct metric_row *r, const struct topic *t, int64_t now_ns)
+{
+    const struct topic_line *line = topic_dispatch_line(t);
+    if (line == NULL)
+        return;
+    r->dispatch_delayed_msgs += delayed_at(&line->scope).msgs;
+    r->dispatch_delayed_bytes += delayed_at(&line->scope).bytes;
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
+        if (s->limit == NULL || !s->limit->throttled)
+            continue;
+        r->throttled_subscriptions++;
+        if (s->limit->counts.reason != REASON_COUNT)
+            r->dispatch_throttled_s += (double)(now_ns - s->limit->counts.from_ns) / (double)MONO_S;
+    }
+    const struct topic_throttling *past = topic_line_throttling_of(line);
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        r->dispatch_throttled_s += (double)past->ns[reason] / (double)MONO_S;
+}
+
 static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_ns)
 {
     r->topics++;
@@ -104,6 +135,7 @@ static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_n
     r->storage += (double)t->storage_bytes;
     add_throttling(r, topic_line_throttling_of(&t->publish));
     add_producers(r, t, now_ns);
+    add_dispatch(r, t, now_ns);
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         r->subscriptions++;
         r->consumers += s->consumer_count;
@@ -123,6 +155,8 @@ static void add_backlogs(struct metric_rows *r, const struct topic *t)
             .ns = xstrdup(t->name.ns),
             .subscription = xstrdup(s->name),
             .messages = (double)subscription_backlog(s),
+            .delayed_msgs = s->limit != NULL ? delayed_at(&s->limit->own).msgs : 0,
+            .delayed_bytes = s->limit != NULL ? delayed_at(&s->limit->own).bytes : 0,
         };
     }
 }

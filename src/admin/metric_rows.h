@@ -22,12 +22,15 @@ struct metric_row {
     double rate_limit_hits[REASON_BROKER + 1]; /* by limiter */
     double throttled_producers, parked_messages, parked_bytes, throttlings;
     double forgotten, holds, discarded_messages, discarded_bytes;
-    double throttled_s[REASON_COUNT + 1]; /* by reason; the last is never shown */
+    double dispatch_delayed_msgs, dispatch_delayed_bytes; /* by limits of topics */
+    double throttled_subscriptions, dispatch_throttled_s; /* whatever they wait for */
+    double throttled_s[REASON_COUNT + 1];                 /* by reason; the last is never shown */
 };
 
 struct metric_backlog { /* of a subscription */
     char *topic, *ns, *subscription;
     double messages;
+    double delayed_msgs, delayed_bytes; /* by its own limit */
 };
 
 struct metric_rows {

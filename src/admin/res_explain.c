@@ -8,8 +8,10 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/chain.h"
+#include "broker/dispatch_limit.h"
 #include "broker/producer.h"
 #include "broker/quotas.h"
+#include "broker/subscription.h"
 #include "quota/explain.h"
 
 enum { WAITING_SHOWN = 1000 }; /* producers listed; the count is of all */
@@ -76,6 +78,7 @@ static json_t *list_over_dry_run(const struct topic *t)
 struct found {
     struct waiting_sum sum;
     const char *waits_for; /* the quota of its chain that it waits for; NULL: none */
+    const char *dispatch_waits_for;
 };
 
 static void put_binding(json_t *j, const struct explain_scope *s, const struct waiting_sum *sum,
@@ -111,6 +114,33 @@ static const char *quota_lacking_for(const struct topic *t)
     return NULL;
 }
 
+/* What is delivered: the topic's own limit, the subscriptions that wait; the quotas follow. */
+static json_t *explain_dispatch(struct topic *t, struct found *f, int64_t now_ns)
+{
+    struct topic_line *line = topic_dispatch_line(t);
+    json_t *out = json_object(), *scopes = json_array(), *waiting = json_array();
+    json_int_t count = 0;
+    bool for_topic = false;
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
+        if (s->limit == NULL || !s->limit->throttled)
+            continue;
+        if (s->limit->lacking != NULL)
+            f->dispatch_waits_for = s->limit->lacking->name;
+        for_topic = for_topic || dispatch_reason(s) == REASON_TOPIC;
+        if (count++ < WAITING_SHOWN)
+            json_array_append_new(waiting, waiting_subscription_json(s, now_ns));
+    }
+    if (line != NULL) {
+        struct explain_scope x = explain_scope_of(&line->scope, now_ns);
+        json_array_append_new(scopes, scope_with_binding(&x, for_topic));
+    }
+    json_object_set_new(out, "throttled", json_boolean(count > 0));
+    json_object_set_new(out, "throttledSubscriptions", json_integer(count));
+    json_object_set_new(out, "scopes", scopes);
+    json_object_set_new(out, "waiting", waiting);
+    return out;
+}
+
 static void explain_there(struct part *p, struct topic *t)
 {
     int64_t now_ns = shard_now_ns(t->shard);
@@ -130,23 +160,25 @@ static void explain_there(struct part *p, struct topic *t)
     json_object_set_new(out, "scopes", list_scopes(t, &x, binding, &f->sum));
     json_object_set_new(out, "waiting", waiting);
     json_object_set_new(out, "wouldWait", list_over_dry_run(t));
+    json_object_set_new(out, "dispatch", explain_dispatch(t, f, now_ns));
     p->result = out;
     part_end(p, TG_OK);
 }
 
 /* The quotas above the topic. */
-static void add_quotas(struct call *c, const struct place *p, json_t *scopes)
+static void add_quotas(struct call *c, const struct place *p, enum limit_side side, json_t *scopes)
 {
     const struct found *f = c->handler_own;
     int64_t now_ns = shard_now_ns(c->shard);
-    const struct quota_chain *chain = &place_chain(p)->side[SIDE_PUBLISH];
+    const struct quota_chain *chain = &place_chain(p)->side[side];
+    const char *waits_for = side == SIDE_PUBLISH ? f->waits_for : f->dispatch_waits_for;
     for (uint32_t i = 0; i < chain->count; i++) {
         struct quota *q = chain->quota[i];
         struct explain_scope s = explain_quota(q, now_ns);
-        bool binding = f->waits_for == q->name;
+        bool binding = waits_for == q->name;
         json_t *j = scope_with_binding(&s, binding);
         json_object_set_new(j, "waitingTopics", json_integer(home_waiting(q, now_ns).claims));
-        if (binding)
+        if (binding && side == SIDE_PUBLISH)
             put_binding(j, &s, &f->sum, shard_wall_ns(c->shard));
         json_array_append_new(scopes, j);
     }
@@ -160,8 +192,11 @@ static void reply_explanation(struct call *c, enum tg_err e)
     }
     json_t *out = part_result(c);
     struct place *p = place_find(res_registry(c), c->topic.full);
-    if (p != NULL)
-        add_quotas(c, p, json_object_get(out, "scopes"));
+    if (p != NULL) {
+        json_t *dispatch = json_object_get(out, "dispatch");
+        add_quotas(c, p, SIDE_PUBLISH, json_object_get(out, "scopes"));
+        add_quotas(c, p, SIDE_DISPATCH, json_object_get(dispatch, "scopes"));
+    }
     reply_json(c, 200, out);
 }
 

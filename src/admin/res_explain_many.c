@@ -8,7 +8,7 @@
 #include "admin/scope_json.h"
 #include "base/alloc.h"
 #include "base/mono.h"
-#include "broker/producer.h"
+#include "broker/producer_limit.h"
 #include "broker/quotas.h"
 #include "broker/walk.h"
 
@@ -45,6 +45,7 @@ struct group { /* of producers that wait for the same */
     char *key; /* reason and name */
     enum throttle_reason reason;
     char *name;     /* of the scope; NULL: it is none */
+    char *topic;    /* of that, a producer's; else NULL */
     uint64_t block; /* that holds for them */
     uint64_t producers, messages, bytes;
     int64_t since_wall_ns;
@@ -69,6 +70,7 @@ static void found_free(struct found *f)
         HASH_DEL(f->groups, g);
         free(g->key);
         free(g->name);
+        free(g->topic);
         free(g);
     }
     json_decref(f->waiting);
@@ -111,6 +113,13 @@ static void describe_own_scope(struct group *g, const struct producer *p, int64_
     struct explain x;
     if (p->lacking != NULL || p->binding == NULL || g->has_scope)
         return;
+    if (producer_waits_alone(p)) {
+        g->scope = explain_scope_of(&p->own->scope, now_ns);
+        g->scope.name = g->name;
+        g->scope.topic = g->topic = xstrdup(p->topic->name.full);
+        g->has_scope = true;
+        return;
+    }
     explain_path(&x, &p->topic->publish.path, now_ns);
     for (uint32_t i = 0; i < x.count; i++)
         if (p->topic->publish.path.scope[i] == p->binding) {
@@ -186,10 +195,12 @@ static void merge(struct found *into, struct found *from)
             continue;
         }
         add(to, g->producers, g->messages, g->bytes, g->since_wall_ns);
-        if (g->has_scope) {
+        if (g->has_scope && !to->has_scope) {
             to->has_scope = true;
             to->scope = g->scope;
             to->scope.name = to->name;
+            to->topic = g->topic;
+            g->topic = NULL;
         }
     }
     if (from->sum.producers > 0)

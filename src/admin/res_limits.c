@@ -85,17 +85,31 @@ struct wanted { /* call->handler_own */
     char name[];
 };
 
+/* The scope's row of what is published, and under "dispatch" that of what is delivered. */
+static json_t *both_sides(struct limit_rows *rows, enum scope_kind kind, const char *name)
+{
+    json_t *out = json_null();
+    for (int side = LIMIT_SIDES - 1; side >= 0; side--) {
+        struct limit_row *row = limit_rows_find(rows, (enum limit_side)side, kind, name);
+        json_t *j = json_null();
+        if (row != NULL) {
+            row->scope.kind = row->kind;
+            row->scope.side = row->side;
+            row->scope.name = row->name;
+            j = limit_row_json(row);
+        }
+        if (side == SIDE_PUBLISH && row != NULL)
+            json_object_set_new(j, "dispatch", out);
+        out = j;
+    }
+    return out;
+}
+
 static json_t *make_one(struct call *c)
 {
     struct wanted *w = c->handler_own;
     struct limit_rows *rows = together(w->gathered);
-    struct limit_row *row = limit_rows_find(rows, w->kind, w->name);
-    json_t *j = json_null();
-    if (row != NULL) {
-        row->scope.kind = row->kind;
-        row->scope.name = row->name;
-        j = limit_row_json(row);
-    }
+    json_t *j = both_sides(rows, w->kind, w->name);
     limit_rows_free(rows);
     return j;
 }
@@ -166,8 +180,7 @@ static void look_at_topic(struct part *p, struct topic *t)
 {
     struct limit_rows *rows = limit_rows_new();
     limit_rows_add(rows, t, true);
-    struct limit_row *row = limit_rows_find(rows, SCOPE_TOPIC, t->name.full);
-    p->result = row != NULL ? limit_row_json(row) : json_null();
+    p->result = both_sides(rows, SCOPE_TOPIC, t->name.full);
     limit_rows_free(rows);
     part_end(p, TG_OK);
 }

@@ -16,6 +16,7 @@
 #include "admin/survey.h"
 #include "base/alloc.h"
 #include "broker/front.h"
+#include "broker/quotas.h"
 #include "throttle/reason.h"
 
 enum { TOPICS_PER_TURN = 200 }; /* some 100 us of a worker's turn */
@@ -59,6 +60,14 @@ static const struct family families[] = {
      "Messages that a held producer sent, and will send again.", FIELD(discarded_messages)},
     {"tidegate_discarded_bytes_total", "counter",
      "Bytes that a held producer sent, and will send again.", FIELD(discarded_bytes)},
+    {"pulsar_dispatch_throttled_msg_count", "untyped",
+     "Messages whose delivery waited for the limit of their topic.", FIELD(dispatch_delayed_msgs)},
+    {"pulsar_dispatch_throttled_bytes_count", "untyped",
+     "Bytes whose delivery waited for the limit of their topic.", FIELD(dispatch_delayed_bytes)},
+    {"tidegate_throttled_subscriptions", "gauge", "Subscriptions that wait for tokens now.",
+     FIELD(throttled_subscriptions)},
+    {"tidegate_dispatch_throttled_seconds_total", "counter",
+     "Seconds that subscriptions were throttled, summed.", FIELD(dispatch_throttled_s)},
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -114,20 +123,40 @@ static void put_rows(struct broker *b, struct bytes *out, const struct metric_ro
         }
 }
 
-static void put_backlogs(struct broker *b, struct bytes *out, const struct metric_rows *rows)
+/* A family of subscriptions; <offset>: of the double in struct metric_backlog. */
+static void put_subscriptions(struct broker *b, struct bytes *out, const struct metric_rows *rows,
+                              const struct family *f)
 {
-    static const char name[] = "pulsar_subscription_back_log";
-    if (!rows->by_topic)
-        return;
-    metric_family(out, name, "gauge", "Messages of a subscription not yet acknowledged.");
+    metric_family(out, f->name, f->type, f->help);
     for (size_t i = 0; i < rows->backlogs; i++) {
         const struct metric_backlog *one = &rows->backlog[i];
         struct metric_label l[] = {{"cluster", b->settings->cluster_name},
                                    {"namespace", one->ns},
                                    {"topic", one->topic},
                                    {"subscription", one->subscription}};
-        metric_sample(out, name, l, 4, one->messages);
+        double value;
+        memcpy(&value, (const char *)one + f->offset, sizeof value);
+        metric_sample(out, f->name, l, 4, value);
     }
+}
+
+static void put_backlogs(struct broker *b, struct bytes *out, const struct metric_rows *rows)
+{
+    static const struct family of_subscriptions[] = {
+        {"pulsar_subscription_back_log", "gauge",
+         "Messages of a subscription not yet acknowledged.",
+         offsetof(struct metric_backlog, messages)},
+        {"pulsar_subscription_dispatch_throttled_msg_count", "untyped",
+         "Messages whose delivery waited for their subscription's own limit.",
+         offsetof(struct metric_backlog, delayed_msgs)},
+        {"pulsar_subscription_dispatch_throttled_bytes_count", "untyped",
+         "Bytes whose delivery waited for their subscription's own limit.",
+         offsetof(struct metric_backlog, delayed_bytes)},
+    };
+    if (!rows->by_topic)
+        return;
+    for (size_t f = 0; f < sizeof of_subscriptions / sizeof *of_subscriptions; f++)
+        put_subscriptions(b, out, rows, &of_subscriptions[f]);
 }
 
 static void put_one(struct broker *b, struct bytes *out, const char *name, const char *type,
@@ -214,7 +243,8 @@ struct metrics {
     struct limit_rows *limits;
     struct metrics_part *part[BROKER_WORKERS_MAX];
     double paused, events, events_dropped, folded;
-    uint32_t topics[BROKER_WORKERS_MAX]; /* by worker */
+    double dispatch_delayed_msgs, dispatch_delayed_bytes; /* by the broker's total */
+    uint32_t topics[BROKER_WORKERS_MAX];                  /* by worker */
     bool store_full;
 };
 
@@ -265,6 +295,10 @@ static void put_own(struct broker *b, struct bytes *out, const struct metrics *m
         b, out, "pulsar_broker_throttled_connections", "gauge",
         "Connections that are not read now, since a producer on them waits or they do not read.",
         m->paused);
+    put_one(b, out, "pulsar_broker_dispatch_throttled_msg_count", "untyped",
+            "Messages whose delivery waited for the broker's limit.", m->dispatch_delayed_msgs);
+    put_one(b, out, "pulsar_broker_dispatch_throttled_bytes_count", "untyped",
+            "Bytes whose delivery waited for the broker's limit.", m->dispatch_delayed_bytes);
     put_one(b, out, "tidegate_events_total", "counter", "Events recorded (tidegate events).",
             m->events);
     put_one(b, out, "tidegate_events_dropped_total", "counter", "Events that were too many.",
@@ -297,6 +331,9 @@ static void *gather(struct broker *b, struct walk *w)
     m->rows = metric_rows_new(b->settings->expose_topic_metrics);
     m->limits = limit_rows_new();
     limit_rows_add_quotas(m->limits, b->quotas, shard_now_ns(&b->shard[0]));
+    struct waits_view v = waits_view(&b->quotas->broker[SIDE_DISPATCH]->quota.waits, 0);
+    m->dispatch_delayed_msgs = (double)v.msgs;
+    m->dispatch_delayed_bytes = (double)v.bytes;
     m->events = (double)events_recorded(b->events);
     m->events_dropped = (double)events_dropped(b->events);
     m->store_full = b->shard[0].store_state == LS_FULL;

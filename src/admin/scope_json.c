@@ -6,6 +6,9 @@
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/dispatch_limit.h"
+#include "broker/producer_limit.h"
+#include "broker/subscription.h"
 
 /* What is not limited has no balance, burst or peak; its rate is null. */
 static void put_dimension(json_t *j, const char *unit, const struct tg_rate_spec *r,
@@ -34,13 +37,15 @@ json_t *scope_json(const struct explain_scope *s)
     json_t *j = json_object();
     json_object_set_new(j, "kind", json_string(scope_kind_name(s->kind)));
     json_object_set_new(j, "name", json_string(s->name));
+    json_object_set_new(j, "of", json_string(limit_side_name(s->side)));
     json_object_set_new(j, "limited", json_boolean(tg_limit_spec_is_set(&s->spec)));
     json_object_set_new(j, "source", json_string(limit_source_name(s->source)));
     put_dimension(j, "Msg", &s->spec.msgs, s->balance_msgs);
     put_dimension(j, "Byte", &s->spec.bytes, s->balance_bytes);
     json_object_set_new(j, "periodMs", json_integer(period_ns / MONO_MS));
-    json_object_set_new(j, "msgRateIn", json_real(s->rate_msgs));
-    json_object_set_new(j, "msgThroughputIn", json_real(s->rate_bytes));
+    bool in = s->side == SIDE_PUBLISH;
+    json_object_set_new(j, in ? "msgRateIn" : "msgRateOut", json_real(s->rate_msgs));
+    json_object_set_new(j, in ? "msgThroughputIn" : "msgThroughputOut", json_real(s->rate_bytes));
     json_object_set_new(j, "enforced", json_boolean(!s->dry_run));
     if (s->dry_run)
         json_object_set_new(j, "wouldThrottle", would_throttle_json(s));
@@ -51,6 +56,38 @@ json_t *scope_json(const struct explain_scope *s)
     return j;
 }
 
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+/* Of one producer or subscription of <t>: NULL: it waits for something that others share. */
+static json_t *own_limit_json(struct scope *own, const struct topic *t, int64_t now_ns)
+{
+    if (own == NULL)
+        return json_null();
+    struct explain_scope x = explain_scope_of(own, now_ns);
+    x.topic = t->name.full;
+    return scope_json(&x);
+}
+
+json_t *waiting_subscription_json(const struct subscription *s, int64_t now_ns)
+{
+    struct dispatch_limit *lim = s->limit;
+    enum throttle_reason r = dispatch_reason(s);
+    json_t *j = json_object();
+    json_object_set_new(j, "subscription", json_string(s->name));
+    json_object_set_new(j, "reason", text_or_null(r != REASON_COUNT ? reason_name(r) : NULL));
+    json_object_set_new(j, "scope", text_or_null(dispatch_waits_for(s)));
+    json_object_set_new(j, "since", json_iso_time(lim->throttled_wall_ns));
+    json_object_set_new(j, "sinceMs",
+                        json_integer((shard_wall_ns(s->shard) - lim->throttled_wall_ns) / MONO_MS));
+    json_object_set_new(j, "backlog", json_integer((json_int_t)subscription_backlog(s)));
+    json_object_set_new(
+        j, "limit", own_limit_json(lim->binding == &lim->own ? &lim->own : NULL, s->topic, now_ns));
+    return j;
+}
+
 json_t *waiting_json(const struct producer *p, int64_t now_ns)
 {
     json_t *j = json_object();
@@ -58,10 +95,11 @@ json_t *waiting_json(const struct producer *p, int64_t now_ns)
     json_object_set_new(j, "producerName", json_string(p->name));
     json_object_set_new(j, "address", json_string(p->address != NULL ? p->address : ""));
     json_object_set_new(j, "step", json_string(gate_step_name(p->gate.step)));
-    json_object_set_new(j, "reason", r != REASON_COUNT ? json_string(reason_name(r)) : json_null());
-    json_object_set_new(j, "scope",
-                        producer_waits_for(p) != NULL ? json_string(producer_waits_for(p))
-                                                      : json_null());
+    json_object_set_new(j, "reason", text_or_null(r != REASON_COUNT ? reason_name(r) : NULL));
+    json_object_set_new(j, "scope", text_or_null(producer_waits_for(p)));
+    json_object_set_new(
+        j, "limit",
+        own_limit_json(producer_waits_alone(p) ? &p->own->scope : NULL, p->topic, now_ns));
     json_object_set_new(j, "since", json_iso_time(p->throttled_wall_ns));
     json_object_set_new(j, "sinceMs", json_integer((now_ns - p->gate.since_ns) / MONO_MS));
     json_object_set_new(j, "parkedMessages", json_integer((json_int_t)p->parking.messages));

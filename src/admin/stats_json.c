@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "base/wall_time.h"
+#include "broker/dispatch_limit.h"
 #include "broker/producer_hold.h"
 #include "throttle/reason.h"
 
@@ -196,14 +197,37 @@ static void put_subscription_counts(json_t *j, const struct subscription *s)
                                         "filterAcceptedMsgCount",
                                         "filterRejectedMsgCount",
                                         "filterRescheduledMsgCount",
-                                        "dispatchThrottledMsgEventsBySubscriptionLimit",
-                                        "dispatchThrottledBytesEventsBySubscriptionLimit",
-                                        "dispatchThrottledMsgEventsByTopicLimit",
-                                        "dispatchThrottledBytesEventsByTopicLimit",
-                                        "dispatchThrottledMsgEventsByBrokerLimit",
-                                        "dispatchThrottledBytesEventsByBrokerLimit",
                                         NULL};
     put_zeros(j, zeros);
+}
+
+/* Pulsar counts reads that a limit cut; here: how often the subscription found a limit used up. It
+ * has two counters for each limiter, by what was used up. Messages and bytes delayed are ours. */
+static void put_dispatch_throttling(json_t *j, const struct subscription *s)
+{
+    static const struct {
+        enum throttle_reason limiter;
+        const char *msgs, *bytes;
+    } events[] = {{REASON_SUBSCRIPTION, "dispatchThrottledMsgEventsBySubscriptionLimit",
+                   "dispatchThrottledBytesEventsBySubscriptionLimit"},
+                  {REASON_TOPIC, "dispatchThrottledMsgEventsByTopicLimit",
+                   "dispatchThrottledBytesEventsByTopicLimit"},
+                  {REASON_BROKER, "dispatchThrottledMsgEventsByBrokerLimit",
+                   "dispatchThrottledBytesEventsByBrokerLimit"}};
+    const struct dispatch_limit *lim = s->limit;
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        put_int(j, events[i].msgs, lim ? (int64_t)lim->hits[events[i].limiter][0] : 0);
+        put_int(j, events[i].bytes, lim ? (int64_t)lim->hits[events[i].limiter][1] : 0);
+    }
+    enum throttle_reason r = dispatch_reason(s);
+    bool throttled = lim != NULL && lim->throttled;
+    put_bool(j, "throttled", throttled);
+    put_int(j, "dispatchThrottledMsgCount", lim ? (int64_t)lim->delayed.msgs : 0);
+    put_int(j, "dispatchThrottledBytesCount", lim ? (int64_t)lim->delayed.bytes : 0);
+    if (throttled && r != REASON_COUNT)
+        put_text(j, "throttledReason", reason_name(r));
+    if (throttled)
+        json_object_set_new(j, "throttledSince", json_iso_time(lim->throttled_wall_ns));
 }
 
 static void put_consumers(json_t *j, const struct subscription *s, bool exclude, int64_t now_ns)
@@ -238,6 +262,7 @@ static json_t *stats_of_subscription(const struct subscription *s, const struct 
     put_real(j, "chunkedMessageRate", 0);
     put_text(j, "type", type_of(s));
     put_subscription_counts(j, s);
+    put_dispatch_throttling(j, s);
     put_consumers(j, s, o->exclude_consumers, now_ns);
     put_bool(j, "isDurable", s->durable);
     put_bool(j, "durable", s->durable);

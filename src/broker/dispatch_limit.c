@@ -155,8 +155,11 @@ void dispatch_charge(struct subscription *s, struct dispatch_leave *l)
         return;
     if (!l->is_free && charge_scopes(s, l->sent_msgs, l->sent_bytes, now_ns))
         s->over_dry_run += l->sent;
-    if (s->limit && s->limit->throttled)
+    if (s->limit && s->limit->throttled) {
         wait_counts_delayed(&s->limit->counts, l->sent_msgs, l->sent_bytes, now_ns);
+        s->limit->delayed.msgs += l->sent_msgs;
+        s->limit->delayed.bytes += l->sent_bytes;
+    }
     l->sent_msgs = l->sent_bytes = l->sent = 0;
 }
 

@@ -55,6 +55,8 @@ struct dispatch_limit {
     bool throttled;             /* it waits, or did and is being read for */
     int64_t throttled_wall_ns;  /* since when, wall clock */
     struct wait_counts counts;
+    struct claim_amount delayed;         /* that had to wait, and has gone on */
+    uint64_t hits[REASON_BROKER + 1][2]; /* times that a limiter was used up, in messages, bytes */
     struct log_gate log_gate;
     /* The next entry, at hand from the queue's question for its cost to its grant. */
     struct ls_entry head;

@@ -125,9 +125,19 @@ static enum throttle_reason reason_of(const struct dispatch_limit *lim)
     return reason_of_scope(lim->lacking ? lim->lacking->kind : lim->binding->kind);
 }
 
-static void count_hit(struct dispatch_limit *lim)
+static void count_hit(struct dispatch_limit *lim, int64_t now_ns)
 {
-    topic_line_throttling(line_of(lim->sub))->hits[reason_of(lim)]++;
+    enum throttle_reason r = reason_of(lim);
+    topic_line_throttling(line_of(lim->sub))->hits[r]++;
+    if (lim->lacking) {
+        struct tg_shared_limit *l = &lim->lacking->limit;
+        lim->hits[r][0] += tg_shared_limit_balance_msgs(l, now_ns) <= 0;
+        lim->hits[r][1] += tg_shared_limit_balance_bytes(l, now_ns) <= 0;
+    } else {
+        struct tg_limit *l = &lim->binding->limit;
+        lim->hits[r][0] += tg_limit_balance_msgs(l, now_ns) <= 0;
+        lim->hits[r][1] += tg_limit_balance_bytes(l, now_ns) <= 0;
+    }
 }
 
 /* It asks quotas for no more than it could send. */
@@ -160,7 +170,7 @@ void dispatch_wait_alone(struct subscription *s, struct claim_amount next, int64
     lim->next = next;
     lim->binding = &lim->own;
     arm_own(lim, now_ns);
-    count_hit(lim);
+    count_hit(lim, now_ns);
 }
 
 void dispatch_stand_in_line(struct subscription *s, struct quota *lacking, struct claim_amount next,
@@ -172,7 +182,7 @@ void dispatch_stand_in_line(struct subscription *s, struct quota *lacking, struc
     lim->lacking = lacking;
     set_wanted(lim, next);
     waitq_enter(&line->waiters, &lim->waiter, now_ns);
-    count_hit(lim);
+    count_hit(lim, now_ns);
 }
 
 /* All but leaving the line, which in a grant is the line's to do. */

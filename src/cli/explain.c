@@ -53,9 +53,13 @@ static void print_row(FILE *f, const char *const column[9])
 static void print_scope(FILE *f, const json_t *s)
 {
     const json_int_t any = -INT64_MAX;
-    struct cell c[] = {real(s, "msgRateIn"),          whole(s, "rateInMsg", 1),
-                       whole(s, "balanceInMsg", any), real(s, "msgThroughputIn"),
-                       whole(s, "rateInByte", 1),     whole(s, "balanceInByte", any)};
+    bool out = strcmp(text(s, "of"), "dispatch") == 0;
+    struct cell c[] = {real(s, out ? "msgRateOut" : "msgRateIn"),
+                       whole(s, "rateInMsg", 1),
+                       whole(s, "balanceInMsg", any),
+                       real(s, out ? "msgThroughputOut" : "msgThroughputIn"),
+                       whole(s, "rateInByte", 1),
+                       whole(s, "balanceInByte", any)};
     const char *binds = json_is_true(json_object_get(s, "binding")) ? "binds" : "";
     print_row(f, (const char *const[9]){text(s, "kind"), text(s, "source"), c[0].text, c[1].text,
                                         c[2].text, c[3].text, c[4].text, c[5].text, binds});
@@ -95,13 +99,54 @@ static void print_one_waiting(FILE *f, const json_t *w)
     fputc('\n', f);
 }
 
+static void print_own_command(FILE *f, const json_t *w)
+{
+    const json_t *limit = json_object_get(w, "limit");
+    if (json_is_string(json_object_get(limit, "command")))
+        fprintf(f, "  to raise its limit: %s\n", text(limit, "command"));
+}
+
 static void print_waiting(FILE *f, const json_t *waiting)
 {
     size_t i;
     json_t *w;
-    json_array_foreach(waiting, i, w) print_one_waiting(f, w);
+    json_array_foreach(waiting, i, w)
+    {
+        print_one_waiting(f, w);
+        print_own_command(f, w);
+    }
     if (json_array_size(waiting) == 0)
         fprintf(f, "nobody waits\n");
+}
+
+/* What is delivered of a topic: shown where anything limits it or has. */
+static void print_dispatch(FILE *f, const json_t *dispatch)
+{
+    const json_t *scopes = json_object_get(dispatch, "scopes");
+    const json_t *waiting = json_object_get(dispatch, "waiting");
+    bool shown = json_array_size(waiting) > 0;
+    size_t i;
+    json_t *s;
+    json_array_foreach(scopes, i, s) shown = shown || json_is_true(json_object_get(s, "limited"));
+    if (!shown)
+        return;
+    fprintf(f, "\ndelivery to subscriptions:\n");
+    json_array_foreach(scopes, i, s) print_scope(f, s);
+    json_array_foreach(scopes, i, s)
+    {
+        if (json_is_true(json_object_get(s, "binding")) &&
+            json_is_string(json_object_get(s, "command")))
+            fprintf(f, "to raise it: %s\n", text(s, "command"));
+    }
+    json_array_foreach(waiting, i, s)
+    {
+        fprintf(f, "subscription %s has waited at %s for %s ms: backlog of %s messages\n",
+                text(s, "subscription"), text(s, "reason"), whole(s, "sinceMs", 0).text,
+                whole(s, "backlog", 0).text);
+        print_own_command(f, s);
+    }
+    if (json_array_size(waiting) == 0)
+        fprintf(f, "no subscription waits\n");
 }
 
 /* Of a namespace, a tenant, a client: what their producers wait for. */
@@ -149,6 +194,7 @@ enum tg_err explain_print(const json_t *answer, void *file)
     else
         print_binding(f, scopes);
     print_waiting(f, json_object_get(answer, "waiting"));
+    print_dispatch(f, json_object_get(answer, "dispatch"));
     return TG_OK;
 }
 

@@ -9,7 +9,7 @@
 #include "cli/command.h"
 #include "cli/url.h"
 
-enum { DEPTH_MAX = 8 }; /* broker, tenant, namespace, partitioned topic, topic */
+enum { DEPTH_MAX = 8 }; /* broker, tenant, namespace, partitioned topic, topic, subscription */
 
 /* "500" or "-", and what is used of it. */
 static void print_rate(FILE *f, const json_t *s, const char *unit, const char *rate,
@@ -27,7 +27,8 @@ static void print_rate(FILE *f, const json_t *s, const char *unit, const char *r
 
 static void print_waiting(FILE *f, const json_t *s)
 {
-    json_int_t n = json_integer_value(json_object_get(s, "waitingProducers"));
+    json_int_t n = json_integer_value(json_object_get(s, "waitingProducers")) +
+                   json_integer_value(json_object_get(s, "waitingSubscriptions"));
     if (n > 0)
         fprintf(f, "  %" JSON_INTEGER_FORMAT " waiting, longest %" JSON_INTEGER_FORMAT " ms", n,
                 json_integer_value(json_object_get(s, "longestWaitMs")));
@@ -50,9 +51,12 @@ static void print_node(FILE *f, const json_t *s, int depth)
     const char *kind = json_string_value(json_object_get(s, "kind"));
     const char *name = json_string_value(json_object_get(s, "name"));
     const bool named = name && kind && strcmp(kind, "broker") != 0;
-    fprintf(f, "%*s%s%s%s", 2 * depth, "", kind ? kind : "-", named ? " " : "", named ? name : "");
-    print_rate(f, s, "msg/s", "rateInMsg", "msgRateIn");
-    print_rate(f, s, "B/s", "rateInByte", "msgThroughputIn");
+    const char *of = json_string_value(json_object_get(s, "of"));
+    bool out = of && strcmp(of, "dispatch") == 0;
+    fprintf(f, "%*s%s%s%s%s", 2 * depth, "", out && depth == 0 ? "dispatch: " : "",
+            kind ? kind : "-", named ? " " : "", named ? name : "");
+    print_rate(f, s, "msg/s", "rateInMsg", out ? "msgRateOut" : "msgRateIn");
+    print_rate(f, s, "B/s", "rateInByte", out ? "msgThroughputOut" : "msgThroughputIn");
     print_waiting(f, s);
     print_overcommit(f, json_object_get(s, "children"));
     fputc('\n', f);

@@ -13,10 +13,11 @@
 #include "base/bytes.h"
 #include "base/mono.h"
 
-static struct explain_scope describe(struct scope *s, int64_t now_ns)
+struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns)
 {
     return (struct explain_scope){
         .kind = s->kind,
+        .side = s->side,
         .name = s->name,
         .source = s->source,
         .spec = s->limit.spec,
@@ -36,7 +37,7 @@ void explain_path(struct explain *out, const struct path *p, int64_t now_ns)
     const struct scope *binding = path_binding(p, now_ns);
     *out = (struct explain){.count = p->count};
     for (uint32_t i = 0; i < p->count; i++) {
-        out->scope[i] = describe(p->scope[i], now_ns);
+        out->scope[i] = explain_scope_of(p->scope[i], now_ns);
         out->scope[i].binding = p->scope[i] == binding;
     }
 }
@@ -48,6 +49,7 @@ struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
     struct dry_run_counts over = quota_dry_run_counts(q);
     return (struct explain_scope){
         .kind = q->kind,
+        .side = q->side,
         .name = q->name,
         .source = q->source,
         .spec = l->spec,
@@ -123,56 +125,89 @@ static void append_setting(struct bytes *out, const char *name, int64_t value)
                      out->len > 0 ? " && " : "", name, (long long)value);
 }
 
-/* The broker's own total, or its default of each topic or producer: of messages, of bytes. */
-static const char *broker_setting(enum scope_kind kind, int bytes)
+/* The broker's own total, or its default of each topic, producer or subscription: of messages, of
+ * bytes. */
+static const char *broker_setting(const struct explain_scope *s, int bytes)
 {
-    static const char *const name[3][2] = {
-        {"maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes"},
-        {"maxPublishRatePerProducerInMessages", "maxPublishRatePerProducerInBytes"},
-        {"brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate"}};
-    return name[kind == SCOPE_BROKER ? 2 : kind == SCOPE_PRODUCER ? 1 : 0][bytes];
+    static const char *const name[LIMIT_SIDES][3][2] = {
+        {{"maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes"},
+         {"maxPublishRatePerProducerInMessages", "maxPublishRatePerProducerInBytes"},
+         {"brokerPublisherThrottlingMaxMessageRate", "brokerPublisherThrottlingMaxByteRate"}},
+        {{"dispatchThrottlingRatePerTopicInMsg", "dispatchThrottlingRatePerTopicInByte"},
+         {"dispatchThrottlingRatePerSubscriptionInMsg",
+          "dispatchThrottlingRatePerSubscriptionInByte"},
+         {"dispatchThrottlingRateInMsg", "dispatchThrottlingRateInByte"}}};
+    return name[s->side][s->kind == SCOPE_BROKER ? 2 : s->kind < SCOPE_TOPIC ? 1 : 0][bytes];
 }
 
-static void append_options(struct bytes *out, int64_t msgs, int64_t bytes)
+/* "publish-rate", as the command that sets it ends. */
+static const char *policy_word(const struct explain_scope *s)
 {
-    if (msgs)
-        bytes_printf(out, " --msg-publish-rate %lld", (long long)msgs);
-    if (bytes)
-        bytes_printf(out, " --byte-publish-rate %lld", (long long)bytes);
+    bool publish = s->side == SIDE_PUBLISH;
+    if (s->kind == SCOPE_PRODUCER)
+        return "producer-publish-rate";
+    if (s->kind == SCOPE_SUBSCRIPTION)
+        return "subscription-dispatch-rate";
+    if (s->kind == SCOPE_TOPIC)
+        return publish ? "publish-rate" : "dispatch-rate";
+    return publish ? "publish-quota" : "dispatch-quota";
 }
 
-char *explain_command(const struct explain_scope *s)
+struct raised {
+    int64_t msgs, bytes; /* per second; 0: not limited */
+};
+
+static void append_options(struct bytes *out, const struct explain_scope *s, struct raised to)
+{
+    const char *side = limit_side_name(s->side);
+    if (to.msgs)
+        bytes_printf(out, " --msg-%s-rate %lld", side, (long long)to.msgs);
+    if (to.bytes)
+        bytes_printf(out, " --byte-%s-rate %lld", side, (long long)to.bytes);
+}
+
+/* Where its policy is set, and as what. */
+static void append_policy(struct bytes *out, const struct explain_scope *s)
+{
+    const char *name = s->kind < SCOPE_TOPIC ? s->topic : s->name;
+    if (s->source == LIMIT_FROM_GROUP) {
+        bytes_printf(out, "tidegate resourcegroups update ");
+        append_quoted(out, name, strlen(name));
+    } else if (s->source == LIMIT_FROM_TOPIC) {
+        bytes_printf(out, "tidegate topics set-%s ", policy_word(s));
+        append_quoted(out, name, without_partition(name));
+    } else if (s->source == LIMIT_FROM_TENANT) {
+        bytes_printf(out, "tidegate tenants set-%s ", policy_word(s));
+        append_quoted(out, name, strlen(name));
+    } else {
+        bytes_printf(out, "tidegate namespaces set-%s ", policy_word(s));
+        append_namespace(out, name);
+    }
+}
+
+static struct raised raised_of(const struct explain_scope *s)
 {
     bool short_msgs = s->balance_msgs <= 0, short_bytes = s->balance_bytes <= 0;
     bool neither = !short_msgs && !short_bytes;
     int64_t period_ns = tg_limit_period_ns(&s->spec);
-    int64_t msgs = suggestion(&s->spec.msgs, period_ns, short_msgs || neither);
-    int64_t bytes = suggestion(&s->spec.bytes, period_ns, short_bytes || neither);
-    struct bytes out = {0};
+    return (struct raised){suggestion(&s->spec.msgs, period_ns, short_msgs || neither),
+                           suggestion(&s->spec.bytes, period_ns, short_bytes || neither)};
+}
 
-    if (s->source == LIMIT_UNSET || (!msgs && !bytes))
+char *explain_command(const struct explain_scope *s)
+{
+    struct raised to = raised_of(s);
+    struct bytes out = {0};
+    bool of_broker = s->source == LIMIT_FROM_BROKER;
+    if (s->source == LIMIT_UNSET || (!to.msgs && !to.bytes) ||
+        (s->kind < SCOPE_TOPIC && !s->topic && !of_broker))
         return NULL;
-    if (s->source == LIMIT_FROM_BROKER) {
-        append_setting(&out, broker_setting(s->kind, 0), msgs);
-        append_setting(&out, broker_setting(s->kind, 1), bytes);
-    } else if (s->source == LIMIT_FROM_GROUP) {
-        bytes_printf(&out, "tidegate resourcegroups update ");
-        append_quoted(&out, s->name, strlen(s->name));
-        append_options(&out, msgs, bytes);
-    } else if (s->source == LIMIT_FROM_TOPIC) {
-        bytes_printf(&out, "tidegate topics set-publish-%s ",
-                     s->kind == SCOPE_PARTITIONED_TOPIC ? "quota" : "rate");
-        append_quoted(&out, s->name, without_partition(s->name));
-        append_options(&out, msgs, bytes);
-    } else if (s->source == LIMIT_FROM_TENANT) {
-        bytes_printf(&out, "tidegate tenants set-publish-quota ");
-        append_quoted(&out, s->name, strlen(s->name));
-        append_options(&out, msgs, bytes);
+    if (of_broker) {
+        append_setting(&out, broker_setting(s, 0), to.msgs);
+        append_setting(&out, broker_setting(s, 1), to.bytes);
     } else {
-        bytes_printf(&out, "tidegate namespaces set-publish-%s ",
-                     s->kind == SCOPE_NAMESPACE ? "quota" : "rate");
-        append_namespace(&out, s->name);
-        append_options(&out, msgs, bytes);
+        append_policy(&out, s);
+        append_options(&out, s, to);
     }
     char *text = xstrndup((const char *)out.data, out.len);
     bytes_fini(&out);

@@ -8,7 +8,9 @@
 
 struct explain_scope {
     enum scope_kind kind;
-    const char *name; /* borrowed from the scope */
+    enum limit_side side;
+    const char *name;  /* borrowed from the scope */
+    const char *topic; /* borrowed; NULL: of a producer or subscription the topic is not known */
     enum limit_source source;
     struct tg_limit_spec spec;
     int64_t balance_msgs, balance_bytes; /* INT64_MAX: not limited */
@@ -26,11 +28,14 @@ struct explain {
 };
 
 void explain_path(struct explain *out, const struct path *p, int64_t now_ns);
+/* The same of one scope; <binding> is left false. */
+struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns);
 /* The same of one quota; <binding> is left false: who waits knows. On the control worker. */
 struct explain_scope explain_quota(struct quota *q, int64_t now_ns);
 
 /* The command that would raise this scope's limit, e.g.
- * "tidegate topics set-publish-rate persistent://t/n/x --msg-publish-rate 1000". Caller frees. */
+ * "tidegate topics set-publish-rate persistent://t/n/x --msg-publish-rate 1000". Caller frees.
+ * NULL: it has none, or that of a producer or subscription whose topic is not known. */
 char *explain_command(const struct explain_scope *s);
 
 #endif

@@ -207,6 +207,55 @@ static void test_a_tenants_quota_is_raised_at_the_tenant(void **state)
     free(command);
 }
 
+static void test_the_commands_that_raise_what_is_delivered(void **state)
+{
+    (void)state;
+    static const struct {
+        enum scope_kind kind;
+        enum limit_source source;
+        const char *name, *command;
+    } row[] = {
+        {SCOPE_TOPIC, LIMIT_FROM_TOPIC, "persistent://t/n/x",
+         "tidegate topics set-dispatch-rate persistent://t/n/x --msg-dispatch-rate 20"},
+        {SCOPE_TOPIC, LIMIT_FROM_NAMESPACE, "persistent://t/n/x",
+         "tidegate namespaces set-dispatch-rate t/n --msg-dispatch-rate 20"},
+        {SCOPE_SUBSCRIPTION, LIMIT_FROM_TOPIC, "sub",
+         "tidegate topics set-subscription-dispatch-rate persistent://t/n/x --msg-dispatch-rate "
+         "20"},
+        {SCOPE_SUBSCRIPTION, LIMIT_FROM_BROKER, "sub",
+         "tidegate brokers update-dynamic-config --config "
+         "dispatchThrottlingRatePerSubscriptionInMsg --value 20"},
+        {SCOPE_NAMESPACE, LIMIT_FROM_NAMESPACE, "t/n",
+         "tidegate namespaces set-dispatch-quota t/n --msg-dispatch-rate 20"},
+        {SCOPE_RESOURCE_GROUP, LIMIT_FROM_GROUP, "g",
+         "tidegate resourcegroups update g --msg-dispatch-rate 20"},
+        {SCOPE_BROKER, LIMIT_FROM_BROKER, "broker",
+         "tidegate brokers update-dynamic-config --config dispatchThrottlingRateInMsg --value 20"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct explain_scope s = topic_scope(row[i].source, 10, 0);
+        s.side = SIDE_DISPATCH;
+        s.kind = row[i].kind;
+        s.name = row[i].name;
+        s.topic = s.kind < SCOPE_TOPIC ? "persistent://t/n/x" : NULL;
+        assert_command(&s, row[i].command);
+    }
+}
+
+static void test_a_producers_own_limit_is_raised_as_such(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_NAMESPACE, 10, 0);
+    s.kind = SCOPE_PRODUCER;
+    s.name = "p";
+    assert_command(&s, NULL); /* of which topic? */
+    s.topic = "persistent://t/n/x-partition-3";
+    assert_command(&s, "tidegate namespaces set-producer-publish-rate t/n --msg-publish-rate 20");
+    s.source = LIMIT_FROM_TOPIC;
+    assert_command(&s, "tidegate topics set-producer-publish-rate persistent://t/n/x "
+                       "--msg-publish-rate 20");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +269,8 @@ int main(void)
         cmocka_unit_test(test_names_that_clients_chose_are_quoted),
         cmocka_unit_test(test_the_commands_that_raise_quotas),
         cmocka_unit_test(test_the_facts_of_a_quota),
+        cmocka_unit_test(test_the_commands_that_raise_what_is_delivered),
+        cmocka_unit_test(test_a_producers_own_limit_is_raised_as_such),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,96 @@
+"""Who waits for a limit of what is delivered, and why: in statistics, explain, limits, metrics, on the command line."""
+import harness
+import pytest
+import raw
+from test_dispatch import Consumer, fill, limit, none_may_go, path, subscription
+
+KINDS = [("dispatchRate", "topic", "set-dispatch-rate"),
+         ("subscriptionDispatchRate", "subscription", "set-subscription-dispatch-rate")]
+
+
+@pytest.fixture
+def waiting(broker, topic):
+    """Makes a subscription wait for a limit, where one message may go and no other."""
+    consumers = []
+
+    def make(what):
+        fill(broker, topic, 20)
+        none_may_go(broker, topic, what)
+        consumers.append(Consumer(broker, topic))
+        consumers[0].take(1)
+        return harness.wait_for(lambda: (s := subscription(broker, topic))["throttled"] and s)
+
+    yield make
+    for c in consumers:
+        c.close()
+
+
+@pytest.mark.parametrize("what,reason,command", KINDS)
+def test_statistics_and_explain_say_who_waits_for_what(broker, topic, waiting, what, reason, command):
+    s = waiting(what)
+    assert s["throttledReason"] == reason and s["throttledSince"].endswith("Z")
+    limiter = reason.capitalize()
+    assert s[f"dispatchThrottledMsgEventsBy{limiter}Limit"] >= 1
+    assert s[f"dispatchThrottledBytesEventsBy{limiter}Limit"] == 0
+    got = broker.ok("GET", f"{path(topic)}/explain")
+    assert not got["throttled"]  # its producers
+    got = got["dispatch"]
+    assert got["throttled"] and got["throttledSubscriptions"] == 1
+    w = got["waiting"][0]
+    assert (w["subscription"], w["reason"], w["backlog"]) == ("sub", reason, 20)
+    binding = [x["kind"] for x in got["scopes"] if x["binding"]]
+    assert binding == (["topic"] if reason == "topic" else [])
+    limits = w["limit"] or next(x for x in got["scopes"] if x["binding"])
+    assert limits["of"] == "dispatch" and command in limits["command"]
+    text = broker.cli("explain", topic).stdout
+    assert f"subscription sub has waited at {reason}" in text and command in text
+
+
+@pytest.mark.parametrize("what,reason,command", KINDS)
+def test_limits_and_metrics_count_what_waits_and_was_delayed(broker, topic, waiting, what, reason, command):
+    del command
+    waiting(what)
+    name = topic if reason == "topic" else f"{topic} sub"
+    label = f'scope="{reason}",name="{name}",of="dispatch"'
+    metrics = broker.rest("GET", "/metrics", base="").text
+    assert f'tidegate_limit_waiting_subscriptions{{cluster="standalone",{label}}} 1' in metrics
+    assert f'topic="{topic}"}} 1' in next(x for x in metrics.split("\n")
+                                         if x.startswith("tidegate_throttled_subscriptions{"))
+    limit(broker, topic, 1000, what=what)  # all that waited goes
+    harness.wait_for(lambda: not subscription(broker, topic)["throttled"])
+    assert subscription(broker, topic)["dispatchThrottledMsgCount"] >= 10
+    of = "pulsar_dispatch" if reason == "topic" else "pulsar_subscription_dispatch"
+    metrics = broker.rest("GET", "/metrics", base="").text
+    count = next(x for x in metrics.split("\n") if x.startswith(f"{of}_throttled_msg_count{{"))
+    assert int(count.rsplit(" ", 1)[1]) >= 10
+    tree = broker.cli("limits", "tree").stdout
+    assert "dispatch: broker" in tree and f"{reason} {name}" in tree
+
+
+def test_a_quota_of_what_is_delivered_says_who_waits(broker, topic):
+    fill(broker, topic, 20)
+    broker.ok("POST", "/namespaces/public/default/dispatchQuota",
+              {"dispatchThrottlingRateInMsg": 1, "ratePeriodInSecond": 3600})
+    c = Consumer(broker, topic)
+    c.take(1)
+    s = harness.wait_for(lambda: (s := subscription(broker, topic))["throttled"] and s)
+    assert s["throttledReason"] == "namespace"
+    got = broker.ok("GET", f"{path(topic)}/explain")["dispatch"]
+    assert [x["kind"] for x in got["scopes"] if x["binding"]] == ["namespace"]
+    assert got["waiting"][0]["scope"] == "public/default" and got["waiting"][0]["limit"] is None
+    got = broker.ok("GET", "/limits/namespaces/public/default")
+    assert got["of"] == "publish" and got["waitingProducers"] == 0
+    assert got["dispatch"]["waitingSubscriptions"] == 1 and got["dispatch"]["rateInMsg"] == 1
+    c.close()
+
+
+def test_a_producers_own_limit_names_the_command_that_raises_it(broker, topic):
+    with raw.Connection(broker) as c:
+        c.create_producer(topic)
+        broker.ok("POST", f"{path(topic)}/producerPublishRate",
+                  {"publishThrottlingRateInMsg": 1, "publishThrottlingRateInByte": -1})
+        c.write(b"".join(raw.send(i, b"x") for i in range(5)))
+        text = harness.wait_for(lambda: "set-producer-publish-rate" in (t := broker.cli("explain", topic).stdout) and t)
+        assert "to raise its limit: tidegate topics set-producer-publish-rate" in text
+        text = broker.cli("explain", "public/default").stdout
+        assert "what would help: tidegate topics set-producer-publish-rate" in text
