@@ -1,6 +1,7 @@
 /* res_explain_many.c - explain of a namespace, a tenant or a client: which of their producers wait,
- * for what, since when, until when, and what would help. Each worker sums its own up by what they
- * wait for; the control worker adds the limits of quotas. */
+ * for what, since when, until when, and what would help; and which subscriptions wait for tokens.
+ * Each worker sums its own up by what they wait for; the control worker adds the limits of quotas.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,13 +9,15 @@
 #include "admin/scope_json.h"
 #include "base/alloc.h"
 #include "base/mono.h"
+#include "broker/dispatch_limit.h"
 #include "broker/producer_limit.h"
 #include "broker/quotas.h"
+#include "broker/subscription.h"
 #include "broker/walk.h"
 
 enum {
     TOPICS_PER_TURN = 100,
-    WAITING_SHOWN = 1000, /* producers listed per worker; counts are of all */
+    WAITING_SHOWN = 1000, /* producers, subscriptions listed per worker; counts are of all */
     GROUPS_MAX = 1000,    /* of things that are waited for, per worker */
 };
 
@@ -54,11 +57,20 @@ struct group { /* of producers that wait for the same */
 };
 
 struct found {
-    struct group *groups; /* map */
-    json_t *waiting;
+    struct group *groups;            /* map */
+    json_t *waiting, *subscriptions; /* lists */
+    uint64_t waiting_subscriptions;
     uint64_t connections, not_grouped;
     struct group sum;
 };
+
+static struct found *found_new(void)
+{
+    struct found *f = xcalloc(1, sizeof *f);
+    f->waiting = json_array();
+    f->subscriptions = json_array();
+    return f;
+}
 
 static void found_free(struct found *f)
 {
@@ -74,6 +86,7 @@ static void found_free(struct found *f)
         free(g);
     }
     json_decref(f->waiting);
+    json_decref(f->subscriptions);
     free(f);
 }
 
@@ -131,12 +144,20 @@ static void describe_own_scope(struct group *g, const struct producer *p, int64_
 
 static struct found *found_in(struct walk_part *part)
 {
-    if (part->data == NULL) {
-        struct found *f = xcalloc(1, sizeof *f);
-        f->waiting = json_array();
-        part->data = f;
-    }
+    if (part->data == NULL)
+        part->data = found_new();
     return part->data;
+}
+
+static void look_at_subscription(struct found *f, const struct subscription *s)
+{
+    if (s->limit == NULL || !s->limit->throttled)
+        return;
+    if (f->waiting_subscriptions++ >= WAITING_SHOWN)
+        return;
+    json_t *j = waiting_subscription_json(s, shard_now_ns(s->shard));
+    json_object_set_new(j, "topic", json_string(s->topic->name.full));
+    json_array_append_new(f->subscriptions, j);
 }
 
 static void look_at(struct found *f, const struct producer *p)
@@ -171,6 +192,8 @@ static void show_topic(struct walk_part *part, struct topic *t)
         return;
     for (const struct producer *p = t->producers; p != NULL; p = p->next)
         look_at(found_in(part), p);
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next)
+        look_at_subscription(found_in(part), s);
 }
 
 static void show_conn(struct walk_part *part, struct conn *c)
@@ -182,6 +205,9 @@ static void show_conn(struct walk_part *part, struct conn *c)
     f->connections += c->front != NULL;
     for (const struct producer *p = c->producers; p != NULL; p = p->hh.next)
         look_at(f, p);
+    for (const struct consumer *k = c->consumers; k != NULL; k = k->hh.next)
+        if (k->sub != NULL)
+            look_at_subscription(f, k->sub);
 }
 
 /* ---- on the control worker ---- */
@@ -207,6 +233,8 @@ static void merge(struct found *into, struct found *from)
         add(&into->sum, from->sum.producers, from->sum.messages, from->sum.bytes,
             from->sum.since_wall_ns);
     json_array_extend(into->waiting, from->waiting);
+    json_array_extend(into->subscriptions, from->subscriptions);
+    into->waiting_subscriptions += from->waiting_subscriptions;
     into->connections += from->connections;
     into->not_grouped += from->not_grouped;
     found_free(from);
@@ -333,7 +361,10 @@ static json_t *explanation(struct call *c, struct found *f)
     json_object_set_new(j, "reasons", groups);
     json_object_set_new(j, "producersNotInReasons", json_integer((json_int_t)f->not_grouped));
     json_object_set_new(j, "waiting", f->waiting);
-    f->waiting = NULL;
+    json_object_set_new(j, "throttledSubscriptions",
+                        json_integer((json_int_t)f->waiting_subscriptions));
+    json_object_set_new(j, "waitingSubscriptions", f->subscriptions);
+    f->waiting = f->subscriptions = NULL;
     return j;
 }
 
@@ -341,8 +372,7 @@ static void on_walked(struct walk *w)
 {
     struct call *c = w->ctx;
     const struct asked *a = c->handler_own;
-    struct found *all = xcalloc(1, sizeof *all);
-    all->waiting = json_array();
+    struct found *all = found_new();
     for (int i = 0; i < w->parts; i++)
         if (w->part[i].data != NULL)
             merge(all, w->part[i].data);

@@ -119,6 +119,20 @@ static void print_waiting(FILE *f, const json_t *waiting)
         fprintf(f, "nobody waits\n");
 }
 
+static void print_subscriptions(FILE *f, const json_t *waiting)
+{
+    size_t i;
+    json_t *s;
+    json_array_foreach(waiting, i, s)
+    {
+        const char *topic = json_string_value(json_object_get(s, "topic"));
+        fprintf(f, "subscription %s%s%s has waited at %s for %s ms: backlog of %s messages\n",
+                text(s, "subscription"), topic ? " of " : "", topic ? topic : "", text(s, "reason"),
+                whole(s, "sinceMs", 0).text, whole(s, "backlog", 0).text);
+        print_own_command(f, s);
+    }
+}
+
 /* What is delivered of a topic: shown where anything limits it or has. */
 static void print_dispatch(FILE *f, const json_t *dispatch)
 {
@@ -138,13 +152,7 @@ static void print_dispatch(FILE *f, const json_t *dispatch)
             json_is_string(json_object_get(s, "command")))
             fprintf(f, "to raise it: %s\n", text(s, "command"));
     }
-    json_array_foreach(waiting, i, s)
-    {
-        fprintf(f, "subscription %s has waited at %s for %s ms: backlog of %s messages\n",
-                text(s, "subscription"), text(s, "reason"), whole(s, "sinceMs", 0).text,
-                whole(s, "backlog", 0).text);
-        print_own_command(f, s);
-    }
+    print_subscriptions(f, waiting);
     if (json_array_size(waiting) == 0)
         fprintf(f, "no subscription waits\n");
 }
@@ -195,6 +203,7 @@ enum tg_err explain_print(const json_t *answer, void *file)
         print_binding(f, scopes);
     print_waiting(f, json_object_get(answer, "waiting"));
     print_dispatch(f, json_object_get(answer, "dispatch"));
+    print_subscriptions(f, json_object_get(answer, "waitingSubscriptions"));
     return TG_OK;
 }
 

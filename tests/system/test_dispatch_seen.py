@@ -42,6 +42,9 @@ def test_statistics_and_explain_say_who_waits_for_what(broker, topic, waiting, w
     assert binding == (["topic"] if reason == "topic" else [])
     limits = w["limit"] or next(x for x in got["scopes"] if x["binding"])
     assert limits["of"] == "dispatch" and command in limits["command"]
+    for name in "public/default", "public", "127.0.0.1":
+        text = broker.cli("explain", name).stdout
+        assert f"subscription sub of {topic} has waited at {reason}" in text
     text = broker.cli("explain", topic).stdout
     assert f"subscription sub has waited at {reason}" in text and command in text
 
