@@ -82,8 +82,8 @@ static void put_rates(struct call *c, const struct ns *n, json_t *doc)
             json_object_set_new(doc, f->by_cluster,
                                 ns_policies_by_cluster(n, (enum rate_kind)k, cluster));
     }
-    for (int k = 0; k < QUOTA_KINDS; k++)
-        policy_into_row(doc, quota_form((enum quota_kind)k), &n->quota_policy[k]);
+    for (int k = 0; k < LIMIT_SIDES; k++)
+        policy_into_row(doc, quota_form((enum limit_side)k), &n->quota_policy[k]);
 }
 
 void namespaces_get(struct call *c)

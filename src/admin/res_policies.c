@@ -25,10 +25,10 @@ static enum rate_kind rate_asked(const struct call *c)
     return (enum rate_kind)k;
 }
 
-static enum quota_kind quota_asked(const struct call *c)
+static enum limit_side quota_asked(const struct call *c)
 {
-    bool of_dispatch = strcmp(quota_form(QUOTA_OF_DISPATCH)->name, last_word(c)) == 0;
-    return of_dispatch ? QUOTA_OF_DISPATCH : QUOTA_OF_PUBLISHING;
+    bool of_dispatch = strcmp(quota_form(SIDE_DISPATCH)->name, last_word(c)) == 0;
+    return of_dispatch ? SIDE_DISPATCH : SIDE_PUBLISH;
 }
 
 /* The body as a policy; false: refused. */
@@ -91,7 +91,7 @@ void policies_ns_rate_delete(struct call *c)
 
 void policies_ns_quota_get(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL)
         reply_policy(c, quota_form(k), &n->quota_policy[k]);
@@ -99,7 +99,7 @@ void policies_ns_quota_get(struct call *c)
 
 void policies_ns_quota_set(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     struct rate_policy p;
     struct ns *n = res_ns(c, no_ns);
     if (n != NULL && read_policy(c, quota_form(k), &p))
@@ -136,7 +136,7 @@ static void on_tenant_policy(void *ctx, enum tg_err e)
 
 void policies_tenant_quota_get(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     const struct tenant *t = find_tenant(c);
     if (t != NULL)
         reply_policy(c, quota_form(k), &t->quota_policy[k]);
@@ -144,7 +144,7 @@ void policies_tenant_quota_get(struct call *c)
 
 void policies_tenant_quota_set(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     struct rate_policy p;
     struct tenant *t = find_tenant(c);
     if (t != NULL && read_policy(c, quota_form(k), &p))
@@ -268,14 +268,13 @@ static struct partitioned *find_partitioned(struct call *c)
         reply_reason(
             c, 412, "A %s is of a partitioned topic; this one has a %s",
             quota_form(quota_asked(c))->name,
-            rate_form(quota_asked(c) == QUOTA_OF_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC)
-                ->name);
+            rate_form(quota_asked(c) == SIDE_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC)->name);
     return o.partitioned;
 }
 
 void policies_topic_quota_get(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     const struct partitioned *p = find_partitioned(c);
     if (p == NULL)
         return;
@@ -287,7 +286,7 @@ void policies_topic_quota_get(struct call *c)
 
 void policies_topic_quota_set(struct call *c)
 {
-    enum quota_kind k = quota_asked(c);
+    enum limit_side k = quota_asked(c);
     struct rate_policy policy;
     struct partitioned *p = find_partitioned(c);
     if (p != NULL && read_policy(c, quota_form(k), &policy))

@@ -14,8 +14,8 @@ void tenants_list(struct call *c)
 static json_t *info_of(const struct tenant *t)
 {
     json_t *j = json_copy(t->doc);
-    for (int k = 0; k < QUOTA_KINDS; k++)
-        policy_into_row(j, quota_form((enum quota_kind)k), &t->quota_policy[k]);
+    for (int k = 0; k < LIMIT_SIDES; k++)
+        policy_into_row(j, quota_form((enum limit_side)k), &t->quota_policy[k]);
     if (t->group != NULL)
         json_object_set_new(j, "resource_group_name", json_string(t->group->name));
     return j;

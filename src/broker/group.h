@@ -44,7 +44,7 @@ void registry_set_tenant_group(struct registry *r, struct tenant *t, const char 
  * letters; null is as if it were absent. TG_EINVAL, TG_ERANGE with *why (caller frees). */
 TG_MUSTCHECK enum tg_err group_doc_read(const json_t *sent, json_t **doc, char **why);
 /* One side of a document. TG_ERANGE with *why (caller frees, may be NULL). */
-TG_MUSTCHECK enum tg_err group_doc_policy(const json_t *doc, enum quota_kind kind,
+TG_MUSTCHECK enum tg_err group_doc_policy(const json_t *doc, enum limit_side kind,
                                           struct rate_policy *out, char **why);
 /* Both can be. As group_doc_policy. */
 TG_MUSTCHECK enum tg_err group_doc_check(const json_t *doc, char **why);

@@ -129,17 +129,17 @@ struct side {
     const char *period, *enforce;
 };
 
-static const struct side sides[QUOTA_KINDS] = {
-    [QUOTA_OF_PUBLISHING] = {{"publishRateInMsgs", "publishRateInBytes"},
-                             {"publishBurstInMsgs", "publishBurstInBytes"},
-                             {"publishPeakInMsgs", "publishPeakInBytes"},
-                             "publishPeriodInMs",
-                             "publishEnforce"},
-    [QUOTA_OF_DISPATCH] = {{"dispatchRateInMsgs", "dispatchRateInBytes"},
-                           {"dispatchBurstInMsgs", "dispatchBurstInBytes"},
-                           {"dispatchPeakInMsgs", "dispatchPeakInBytes"},
-                           "dispatchPeriodInMs",
-                           "dispatchEnforce"},
+static const struct side sides[LIMIT_SIDES] = {
+    [SIDE_PUBLISH] = {{"publishRateInMsgs", "publishRateInBytes"},
+                      {"publishBurstInMsgs", "publishBurstInBytes"},
+                      {"publishPeakInMsgs", "publishPeakInBytes"},
+                      "publishPeriodInMs",
+                      "publishEnforce"},
+    [SIDE_DISPATCH] = {{"dispatchRateInMsgs", "dispatchRateInBytes"},
+                       {"dispatchBurstInMsgs", "dispatchBurstInBytes"},
+                       {"dispatchPeakInMsgs", "dispatchPeakInBytes"},
+                       "dispatchPeriodInMs",
+                       "dispatchEnforce"},
 };
 
 /* A burst or peak of what has no rate waits until it has one. */
@@ -153,7 +153,7 @@ static struct tg_rate_spec rate_of(const json_t *doc, const struct side *s, int 
     return r;
 }
 
-enum tg_err group_doc_policy(const json_t *doc, enum quota_kind kind, struct rate_policy *out,
+enum tg_err group_doc_policy(const json_t *doc, enum limit_side kind, struct rate_policy *out,
                              char **why)
 {
     const struct side *s = &sides[kind];
@@ -175,7 +175,7 @@ enum tg_err group_doc_check(const json_t *doc, char **why)
     struct rate_policy p;
     enum tg_err e = TG_OK;
     *why = NULL;
-    for (int k = 0; k < QUOTA_KINDS && e == TG_OK; k++)
-        e = group_doc_policy(doc, (enum quota_kind)k, &p, why);
+    for (int k = 0; k < LIMIT_SIDES && e == TG_OK; k++)
+        e = group_doc_policy(doc, (enum limit_side)k, &p, why);
     return e;
 }

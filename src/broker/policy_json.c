@@ -48,11 +48,9 @@ static const struct policy_form rate_forms[RATE_KINDS] = {
                              .words = WORDS_OF_SUBSCRIBING},
 };
 
-static const struct policy_form quota_forms[QUOTA_KINDS] = {
-    [QUOTA_OF_PUBLISHING] = {.name = "publishQuota",
-                             .words = WORDS_OF_PUBLISHING,
-                             .is_total = true},
-    [QUOTA_OF_DISPATCH] = {.name = "dispatchQuota", .words = WORDS_OF_DISPATCH, .is_total = true},
+static const struct policy_form quota_forms[LIMIT_SIDES] = {
+    [SIDE_PUBLISH] = {.name = "publishQuota", .words = WORDS_OF_PUBLISHING, .is_total = true},
+    [SIDE_DISPATCH] = {.name = "dispatchQuota", .words = WORDS_OF_DISPATCH, .is_total = true},
 };
 
 const struct policy_form *rate_form(enum rate_kind k)
@@ -60,7 +58,7 @@ const struct policy_form *rate_form(enum rate_kind k)
     return &rate_forms[k];
 }
 
-const struct policy_form *quota_form(enum quota_kind k)
+const struct policy_form *quota_form(enum limit_side k)
 {
     return &quota_forms[k];
 }

@@ -21,7 +21,7 @@ struct policy_form {
 };
 
 const struct policy_form *rate_form(enum rate_kind k);
-const struct policy_form *quota_form(enum quota_kind k);
+const struct policy_form *quota_form(enum limit_side k);
 
 json_t *policy_to_json(const struct policy_form *f, const struct rate_policy *p);
 /* TG_EINVAL / TG_ERANGE with *why (caller frees) for what is no usable policy. */

@@ -39,7 +39,7 @@ struct cluster {
 struct tenant {
     char *name;
     json_t *doc;                                  /* adminRoles, allowedClusters */
-    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics of its namespaces together */
+    struct rate_policy quota_policy[LIMIT_SIDES]; /* for all topics of its namespaces together */
     uint32_t namespaces;
     struct broker_quota *quota[LIMIT_SIDES]; /* which these are limits of */
     struct group *group;                     /* hung on it, or NULL */
@@ -51,7 +51,7 @@ struct ns {
     struct tenant *tenant;                        /* gone perhaps, where is_gone */
     json_t *doc;                                  /* the rest of Policies as set: bundles, ... */
     struct rate_policy rate[RATE_KINDS];          /* for each topic below */
-    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all topics below together */
+    struct rate_policy quota_policy[LIMIT_SIDES]; /* for all topics below together */
     struct broker_quota *quota[LIMIT_SIDES];      /* which these are limits of */
     struct group *group;                          /* hung on it, or NULL */
     struct chain *chain;                          /* of its topics but for partitions */
@@ -67,7 +67,7 @@ struct partitioned {
     int partitions;
     json_t *properties;
     struct rate_policy rate[RATE_KINDS];          /* of each partition that has none of its own */
-    struct rate_policy quota_policy[QUOTA_KINDS]; /* for all partitions together */
+    struct rate_policy quota_policy[LIMIT_SIDES]; /* for all partitions together */
     struct broker_quota *quota[LIMIT_SIDES];      /* which these are limits of */
     struct chain *chain;                          /* of its partitions */
     UT_hash_handle hh;
@@ -111,9 +111,9 @@ void registry_delete_ns(struct registry *r, const char *name, registry_done done
 void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
                           const struct rate_policy *p, registry_done done, void *ctx);
 /* NULL removes it. */
-void registry_set_ns_quota(struct registry *r, struct ns *ns, enum quota_kind kind,
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side kind,
                            const struct rate_policy *p, registry_done done, void *ctx);
-void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum quota_kind kind,
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side kind,
                                const struct rate_policy *p, registry_done done, void *ctx);
 
 /* Who asks for the changes that are submitted from now on: an administrator's address. NULL: the
@@ -145,7 +145,7 @@ void registry_grow_partitioned(struct registry *r, const struct topic_name *n, i
  * <force>). */
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
                                  registry_done done, void *ctx);
-void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum quota_kind kind,
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side kind,
                                     const struct rate_policy *policy, registry_done done,
                                     void *ctx);
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,

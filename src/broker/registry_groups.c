@@ -27,7 +27,7 @@ struct group *registry_groups(struct registry *r)
 }
 
 /* Of a document that has passed group_doc_check; NULL: none. */
-static struct rate_policy policy_of(const json_t *doc, enum quota_kind k)
+static struct rate_policy policy_of(const json_t *doc, enum limit_side k)
 {
     struct rate_policy p = {0};
     char *why;
@@ -41,8 +41,8 @@ static void take_doc(struct group *g, json_t *doc)
     json_t *before = g->doc;
     g->doc = json_incref(doc);
     json_decref(before);
-    for (int k = 0; k < QUOTA_KINDS; k++) {
-        struct rate_policy p = policy_of(doc, (enum quota_kind)k);
+    for (int k = 0; k < LIMIT_SIDES; k++) {
+        struct rate_policy p = policy_of(doc, (enum limit_side)k);
         broker_quota_set(g->quota[k], &p, LIMIT_FROM_GROUP);
     }
 }
@@ -113,11 +113,11 @@ static void group_stored(struct change *c, enum tg_err e)
         return;
     }
     struct group *g = registry_group(c->registry, c->name);
-    for (int k = 0; k < QUOTA_KINDS; k++) {
-        struct rate_policy from = policy_of(g != NULL ? g->doc : NULL, (enum quota_kind)k);
-        struct rate_policy to = policy_of(c->doc, (enum quota_kind)k);
+    for (int k = 0; k < LIMIT_SIDES; k++) {
+        struct rate_policy from = policy_of(g != NULL ? g->doc : NULL, (enum limit_side)k);
+        struct rate_policy to = policy_of(c->doc, (enum limit_side)k);
         registry_limit_changed(c->registry, c->by, "resource group", c->name,
-                               rate_form(k == QUOTA_OF_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC),
+                               rate_form(k == SIDE_DISPATCH ? RATE_OF_DISPATCH : RATE_OF_TOPIC),
                                &from, &to);
     }
     if (g != NULL)

@@ -3,7 +3,6 @@
  * Invariant: a change ends when every topic has been given what it changes. Topics are given it
  * some per turn, so that nobody's messages wait for it; one that is made meanwhile has it from the
  * start. There is one such round at a time, as there is one change. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,10 +112,6 @@ void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind
 
 /* ---- quotas ---- */
 
-/* Policies of totals are kept in the order of what they limit. */
-static_assert((int)QUOTA_OF_PUBLISHING == SIDE_PUBLISH && (int)QUOTA_OF_DISPATCH == SIDE_DISPATCH,
-              "one index for both");
-
 static void set_quotas(struct broker_quota *const quota[LIMIT_SIDES],
                        const struct rate_policy policy[LIMIT_SIDES], enum limit_source source)
 {
@@ -155,11 +150,11 @@ void partitioned_apply_quota(struct partitioned *p)
 }
 
 void quota_change_stored(struct change *c, const char *kind, const char *name,
-                         struct rate_policy policy[QUOTA_KINDS])
+                         struct rate_policy policy[LIMIT_SIDES])
 {
-    registry_limit_changed(c->registry, c->by, kind, name, quota_form(c->quota_kind),
-                           &policy[c->quota_kind], &c->policy);
-    policy[c->quota_kind] = c->policy;
+    registry_limit_changed(c->registry, c->by, kind, name, quota_form(c->side), &policy[c->side],
+                           &c->policy);
+    policy[c->side] = c->policy;
 }
 
 static void ns_quota_stored(struct change *c, enum tg_err e)
@@ -180,15 +175,15 @@ static void ns_begin_set_quota(struct change *c)
         return;
     }
     struct ns next = *n;
-    next.quota_policy[c->quota_kind] = c->policy;
+    next.quota_policy[c->side] = c->policy;
     change_put_ns(c, &next, MS_ANY, ns_quota_stored);
 }
 
-void registry_set_ns_quota(struct registry *r, struct ns *ns, enum quota_kind kind,
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side kind,
                            const struct rate_policy *p, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, ns_begin_set_quota, ns->name, p, done, ctx);
-    c->quota_kind = kind;
+    c->side = kind;
     change_submit(c);
 }
 
@@ -210,14 +205,14 @@ static void tenant_begin_set_quota(struct change *c)
         return;
     }
     struct tenant next = *t;
-    next.quota_policy[c->quota_kind] = c->policy;
+    next.quota_policy[c->side] = c->policy;
     change_put_tenant(c, &next, MS_ANY, tenant_quota_stored);
 }
 
-void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum quota_kind kind,
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side kind,
                                const struct rate_policy *p, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, tenant_begin_set_quota, t->name, p, done, ctx);
-    c->quota_kind = kind;
+    c->side = kind;
     change_submit(c);
 }

@@ -82,7 +82,7 @@ static TG_MUSTCHECK enum tg_err read_hung(struct load *l, const char *key, const
 
 static enum tg_err read_tenant(struct load *l, const char *key, const char *rest, json_t *doc)
 {
-    struct rate_policy quota[QUOTA_KINDS];
+    struct rate_policy quota[LIMIT_SIDES];
     struct group *group;
     enum tg_err e = read_hung(l, key, doc, &group);
     if (e == TG_OK)

@@ -447,15 +447,15 @@ static void partitioned_begin_set_quota(struct change *c)
         return;
     }
     struct partitioned next = *p;
-    next.quota_policy[c->quota_kind] = c->policy;
+    next.quota_policy[c->side] = c->policy;
     put_row(c, &next, MS_ANY, partitioned_quota_stored);
 }
 
-void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum quota_kind kind,
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side kind,
                                     const struct rate_policy *policy, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, partitioned_begin_set_quota, p, policy, done, ctx);
-    c->quota_kind = kind;
+    c->side = kind;
     change_submit(c);
 }
 

@@ -26,7 +26,7 @@ struct change {
     json_t *doc;
     struct rate_policy policy;
     enum rate_kind rate_kind;
-    enum quota_kind quota_kind;
+    enum limit_side side;
     struct topic_name topic;
     int partitions;
     bool is_new, force;
@@ -82,7 +82,7 @@ void change_apply_to_all(struct change *c, struct ns *ns, struct tenant *tenant)
 /* A quota's policy is stored: it is told, and taken into <policy>; putting it in force follows.
  */
 void quota_change_stored(struct change *c, const char *kind, const char *name,
-                         struct rate_policy policy[QUOTA_KINDS]);
+                         struct rate_policy policy[LIMIT_SIDES]);
 /* Put a quota in force: after the load, when its place is made, and after each change. */
 void broker_apply_quota(struct registry *r);
 void tenant_apply_quota(struct tenant *t);
@@ -148,7 +148,7 @@ void ns_free_if_gone(struct ns *n);
  * {"adminRoles":[...],"allowedClusters":[...],"publishQuota":{...},"resourceGroup":"g"} */
 json_t *tenant_row(const struct tenant *t);
 /* Leaves of the row what is no limit. */
-TG_MUSTCHECK enum tg_err tenant_policies_from_row(struct rate_policy quota[QUOTA_KINDS],
+TG_MUSTCHECK enum tg_err tenant_policies_from_row(struct rate_policy quota[LIMIT_SIDES],
                                                   json_t *row, const char *key);
 /* {"policies":{"topicDispatchRate":{"<cluster>":{...}},...},"publishRate":{...},
  *  "publishQuota":{...},"resourceGroup":"g"} */

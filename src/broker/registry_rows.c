@@ -12,18 +12,18 @@ static void put_group(json_t *row, const struct group *g)
         json_object_set_new(row, "resourceGroup", json_string(g->name));
 }
 
-static void put_quotas(json_t *row, const struct rate_policy quota[QUOTA_KINDS])
+static void put_quotas(json_t *row, const struct rate_policy quota[LIMIT_SIDES])
 {
-    for (int k = 0; k < QUOTA_KINDS; k++)
-        policy_into_row(row, quota_form((enum quota_kind)k), &quota[k]);
+    for (int k = 0; k < LIMIT_SIDES; k++)
+        policy_into_row(row, quota_form((enum limit_side)k), &quota[k]);
 }
 
-static TG_MUSTCHECK enum tg_err quotas_from(struct rate_policy quota[QUOTA_KINDS],
+static TG_MUSTCHECK enum tg_err quotas_from(struct rate_policy quota[LIMIT_SIDES],
                                             const json_t *row, const char *key)
 {
     enum tg_err e = TG_OK;
-    for (int k = 0; k < QUOTA_KINDS && e == TG_OK; k++)
-        e = policy_from_row(quota_form((enum quota_kind)k), &quota[k], row, key);
+    for (int k = 0; k < LIMIT_SIDES && e == TG_OK; k++)
+        e = policy_from_row(quota_form((enum limit_side)k), &quota[k], row, key);
     return e;
 }
 
@@ -37,12 +37,12 @@ json_t *tenant_row(const struct tenant *t)
     return row;
 }
 
-enum tg_err tenant_policies_from_row(struct rate_policy quota[QUOTA_KINDS], json_t *row,
+enum tg_err tenant_policies_from_row(struct rate_policy quota[LIMIT_SIDES], json_t *row,
                                      const char *key)
 {
     enum tg_err e = quotas_from(quota, row, key);
-    for (int k = 0; k < QUOTA_KINDS; k++)
-        json_object_del(row, quota_form((enum quota_kind)k)->name);
+    for (int k = 0; k < LIMIT_SIDES; k++)
+        json_object_del(row, quota_form((enum limit_side)k)->name);
     json_object_del(row, "resourceGroup"); /* the rest is TenantInfo */
     return e;
 }

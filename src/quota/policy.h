@@ -27,9 +27,6 @@ enum rate_kind {
     RATE_KINDS
 };
 
-/* The totals over many topics that a place has policies for. */
-enum quota_kind { QUOTA_OF_PUBLISHING, QUOTA_OF_DISPATCH, QUOTA_KINDS };
-
 struct rate_choice {
     struct tg_limit_spec spec;
     enum limit_source source;

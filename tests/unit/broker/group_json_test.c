@@ -18,7 +18,7 @@ static json_t *read(const char *text)
     return doc;
 }
 
-static struct rate_policy side(const char *text, enum quota_kind k)
+static struct rate_policy side(const char *text, enum limit_side k)
 {
     struct rate_policy p;
     char *why;
@@ -34,7 +34,7 @@ static void test_each_side_has_its_own(void **state)
     const char *text = "{\"publishRateInMsgs\":5,\"publishEnforce\":false,"
                        "\"dispatchRateInMsgs\":70,\"DISPATCHRATELIMITINBYTES\":700,"
                        "\"dispatchBurstInMsgs\":140,\"dispatchPeriodInMs\":100}";
-    struct rate_policy in = side(text, QUOTA_OF_PUBLISHING), out = side(text, QUOTA_OF_DISPATCH);
+    struct rate_policy in = side(text, SIDE_PUBLISH), out = side(text, SIDE_DISPATCH);
     assert_int_equal(in.spec.msgs.rate, 5);
     assert_true(in.dry_run);
     assert_int_equal(in.spec.bytes.rate, 0);
@@ -43,7 +43,7 @@ static void test_each_side_has_its_own(void **state)
     assert_int_equal(out.spec.bytes.rate, 700);
     assert_int_equal(out.spec.period_ns, 100000000);
     assert_false(out.dry_run);
-    assert_false(side("{\"publishRateInMsgs\":5}", QUOTA_OF_DISPATCH).present);
+    assert_false(side("{\"publishRateInMsgs\":5}", SIDE_DISPATCH).present);
 }
 
 static void assert_not_read(const char *text, enum tg_err expected, const char *names)

@@ -140,14 +140,14 @@ static void test_rows_of_namespaces(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ns n = {.rate[RATE_OF_TOPIC] = *cases[i].rate,
-                       .quota_policy[QUOTA_OF_PUBLISHING] = *cases[i].quota};
+                       .quota_policy[SIDE_PUBLISH] = *cases[i].quota};
         json_t *row = ns_row(&n, "here");
         char *text = json_dumps(row, JSON_COMPACT | JSON_SORT_KEYS);
         assert_string_equal(text, cases[i].row);
         free(text);
         json_decref(row);
     }
-    struct ns both = {.rate[RATE_OF_TOPIC] = rate, .quota_policy[QUOTA_OF_PUBLISHING] = quota};
+    struct ns both = {.rate[RATE_OF_TOPIC] = rate, .quota_policy[SIDE_PUBLISH] = quota};
     json_t *row = ns_row(&both, "here");
     assert_non_null(json_object_get(row, "publishRate"));
     assert_non_null(json_object_get(row, "publishQuota"));
@@ -206,7 +206,7 @@ static void test_words_of_dispatch(void **state)
     assert_refused("{\"ratePeriodInSecond\":3601}", TG_ERANGE, "3601");
     assert_refused("{\"dispatchThrottlingBurstInMsg\":5}", TG_ERANGE,
                    "dispatchThrottlingRateInMsg");
-    form = quota_form(QUOTA_OF_DISPATCH);
+    form = quota_form(SIDE_DISPATCH);
     assert_refused("{\"dispatchThrottlingRateInMsg\":5,\"relativeToPublishRate\":true}", TG_ERANGE,
                    "dispatchQuota");
     form = rate_form(RATE_OF_TOPIC);
@@ -246,7 +246,7 @@ static void test_rows_of_namespaces_by_cluster(void **state)
     assert_int_equal(n.rate[RATE_OF_DISPATCH].spec.msgs.rate, 5);
     assert_int_equal(n.rate[RATE_OF_SUBSCRIBING].spec.msgs.rate, 6);
     assert_false(n.rate[RATE_OF_SUBSCRIPTION].present);
-    assert_int_equal(n.quota_policy[QUOTA_OF_DISPATCH].spec.msgs.rate, 9);
+    assert_int_equal(n.quota_policy[SIDE_DISPATCH].spec.msgs.rate, 9);
     json_t *again = ns_row(&n, "here");
     char *out = json_dumps(again, JSON_COMPACT | JSON_SORT_KEYS);
     assert_string_equal(out, text);
