@@ -9,6 +9,7 @@
 #include "base/mono.h"
 #include "broker/dispatch_limit.h"
 #include "broker/producer.h"
+#include "broker/subscribe_limit.h"
 #include "broker/subscription.h"
 
 struct metric_rows *metric_rows_new(bool by_topic)
@@ -136,6 +137,8 @@ static void add_topic(struct metric_row *r, const struct topic *t, int64_t now_n
     add_throttling(r, topic_line_throttling_of(&t->publish));
     add_producers(r, t, now_ns);
     add_dispatch(r, t, now_ns);
+    if (t->subscribing != NULL)
+        r->subscribing_refused += (double)t->subscribing->refused;
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         r->subscriptions++;
         r->consumers += s->consumer_count;

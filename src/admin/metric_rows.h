@@ -24,6 +24,7 @@ struct metric_row {
     double forgotten, holds, discarded_messages, discarded_bytes;
     double dispatch_delayed_msgs, dispatch_delayed_bytes; /* by limits of topics */
     double throttled_subscriptions, dispatch_throttled_s; /* whatever they wait for */
+    double subscribing_refused;                           /* attempts over subscribeRate */
     double throttled_s[REASON_COUNT + 1];                 /* by reason; the last is never shown */
 };
 

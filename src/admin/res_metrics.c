@@ -68,6 +68,8 @@ static const struct family families[] = {
      FIELD(throttled_subscriptions)},
     {"tidegate_dispatch_throttled_seconds_total", "counter",
      "Seconds that subscriptions were throttled, summed.", FIELD(dispatch_throttled_s)},
+    {"tidegate_refused_subscribes_total", "counter",
+     "Attempts to subscribe that were more than subscribeRate.", FIELD(subscribing_refused)},
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 

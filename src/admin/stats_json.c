@@ -14,6 +14,7 @@
 #include "base/wall_time.h"
 #include "broker/dispatch_limit.h"
 #include "broker/producer_hold.h"
+#include "broker/subscribe_limit.h"
 #include "throttle/reason.h"
 
 /* ---- small pieces ---- */
@@ -306,6 +307,7 @@ static void put_topic_throttle(json_t *j, const struct topic *t, int64_t now_ns)
     put_int(j, "throttledTimes", (int64_t)past->times);
     put_int(j, "parkedMessages", (int64_t)parked_messages);
     put_int(j, "parkedBytes", (int64_t)parked_bytes);
+    put_int(j, "refusedSubscribes", t->subscribing != NULL ? (int64_t)t->subscribing->refused : 0);
     put_int(j, "holds", (int64_t)past->holds);
     put_int(j, "discardedMessages", (int64_t)past->discarded_msgs);
     put_int(j, "discardedBytes", (int64_t)past->discarded_bytes);

@@ -157,6 +157,7 @@ def test_attempts_over_the_rate_are_told_to_come_again(make_broker):
     one, other = Subscriber(b), Subscriber(b, consumer_id=2)
     assert [one.attempt() for _ in range(4)] == [True, True, False, False]
     assert other.attempt()  # each consumer has its own
+    assert b.ok("GET", f"{TOPIC}/stats")["refusedSubscribes"] == 2
     b.ok("POST", f"{TOPIC}/subscribeRate", {"subscribeThrottlingRatePerConsumer": -1})  # live, and narrower
     assert [one.attempt() for _ in range(3)] == [True] * 3
     b.ok("DELETE", f"{TOPIC}/subscribeRate")
