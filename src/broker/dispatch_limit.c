@@ -90,8 +90,10 @@ static struct claim_amount room_beside(struct subscription *s, struct claim_amou
     if (s->limit)
         bound(&room, &s->limit->own, 1, now_ns);
     if (line && tg_limit_is_set(&line->scope.limit)) {
-        bound(&room, &line->scope, sharing(s), now_ns);
-        s->part_ns = now_ns;
+        bool is_dry = line->scope.dry_run; /* nobody is to wait: there is nothing to share out */
+        bound(&room, &line->scope, is_dry ? 1 : sharing(s), now_ns);
+        if (!is_dry)
+            s->part_ns = now_ns;
     }
     return room;
 }

@@ -75,6 +75,8 @@ static void on_read(void *ctx, enum tg_err e, const struct ls_entry *entries, ui
         s->reading = false;
         if (d.gen == s->read_gen && count > 0)
             hand_out_read(s, d.first, entries, count, &hold);
+        if (dispatch_waits(s))
+            dispatch_settle(s);
         if (e)
             read_failed(s, d.first + count, e);
         else if (d.gen == s->read_gen && count == 0 && !skip_lost(s, d.first))

@@ -285,6 +285,7 @@ static void waiter_cost(struct waiter *w, uint64_t *msgs, uint64_t *bytes)
 
 static bool lacks_own(struct dispatch_limit *lim, int64_t now_ns)
 {
+    dispatch_follow_own(lim, now_ns);
     return !scope_has_tokens(&lim->own, now_ns);
 }
 
@@ -350,6 +351,8 @@ static enum waiter_result waiter_grant(struct waiter *w, int64_t now_ns)
     enum waiter_result r = grant(lim, now_ns);
     drop_head(lim);
     dispatch_settle(lim->sub);
+    if (r == WAITER_DONE && !lim->binding)
+        topic_mark_dirty(lim->sub->topic); /* it may have caught up */
     return r;
 }
 

@@ -385,3 +385,16 @@ def test_a_rate_relative_to_what_is_published_follows_it(broker, topic):
     c.take(700)
     assert time.monotonic() - begin < 5
     c.close()
+
+
+def test_a_dry_run_holds_up_none_of_several_subscriptions(broker, topic):
+    fill(broker, topic, 400)
+    limit(broker, topic, 1, enforce=False, **HOUR)
+    both = [Consumer(broker, topic, name=name) for name in ("one", "two")]
+    for c in both:
+        assert c.take(400) == list(range(400))
+    for name in ("one", "two"):
+        s = subscription(broker, topic, name)
+        assert not s["throttled"] and s["dispatchThrottledMsgEventsByTopicLimit"] == 0
+    for c in both:
+        c.close()
