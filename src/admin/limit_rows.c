@@ -189,47 +189,64 @@ static struct limit_row *show_if_worth(struct limit_rows *r, const struct topic 
     char *name = narrower ? xasprintf("%s %s", t->name.full, s->name) : xstrdup(s->name);
     struct limit_row *row = row_of(r, s->side, s->kind, name);
     free(name);
-    x.topic = NULL;
     r->topics_shown++;
     show_scope(row, &x, s, now_ns);
     return row;
 }
 
-/* What is delivered: the topic, where anything limits or limited it, and its subscriptions. */
+/* Counts what limits a topic in its namespace and its partitioned topic. Returns the narrower. */
+static struct limit_row *count_in(struct limit_rows *r, const struct topic *t, enum limit_side side,
+                                  const struct tg_limit_spec *spec)
+{
+    struct limit_row *in = row_of(r, side, SCOPE_NAMESPACE, t->name.ns);
+    add_child(&in->children, spec);
+    if (t->name.partitioned == NULL)
+        return in;
+    in = row_of(r, side, SCOPE_PARTITIONED_TOPIC, t->name.partitioned);
+    add_child(&in->children, spec);
+    return in;
+}
+
+/* A side of a topic: its own row, or it is one more of its namespace that is not shown. */
+static struct limit_row *add_topic(struct limit_rows *r, const struct topic *t, struct scope *s,
+                                   bool always, int64_t now_ns)
+{
+    struct limit_row *in = count_in(r, t, s->side, &s->limit.spec);
+    struct limit_row *row = show_if_worth(r, t, s, always, now_ns);
+    if (row != NULL)
+        put_in(row, in);
+    else
+        row_of(r, s->side, SCOPE_NAMESPACE, t->name.ns)->topics_not_shown++;
+    return in;
+}
+
+/* What is delivered: of the topic, where anything limits it or has, and of its subscriptions. */
 static void add_dispatch(struct limit_rows *r, const struct topic *t, bool always, int64_t now_ns)
 {
+    static const struct tg_limit_spec unset;
     struct topic_line *line = topic_dispatch_line(t);
-    const char *whole = t->name.partitioned;
-    if (line == NULL)
+    if (line == NULL) {
+        (void)count_in(r, t, SIDE_DISPATCH, &unset);
+        row_of(r, SIDE_DISPATCH, SCOPE_NAMESPACE, t->name.ns)->topics_not_shown++;
         return;
-    struct limit_row *in = row_of(r, SIDE_DISPATCH, SCOPE_NAMESPACE, t->name.ns);
-    if (whole != NULL)
-        in = row_of(r, SIDE_DISPATCH, SCOPE_PARTITIONED_TOPIC, whole);
-    struct limit_row *topic = row_of(r, SIDE_DISPATCH, SCOPE_TOPIC, t->name.full), *row;
-    add_child(&in->children, &line->scope.limit.spec);
-    (void)show_if_worth(r, t, &line->scope, always, now_ns);
-    put_in(topic, in);
-    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next)
-        if (s->limit != NULL && (row = show_if_worth(r, t, &s->limit->own, false, now_ns)) != NULL)
-            put_in(row, topic);
+    }
+    struct limit_row *in = add_topic(r, t, &line->scope, always, now_ns);
+    for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
+        struct limit_row *row =
+            s->limit != NULL ? show_if_worth(r, t, &s->limit->own, false, now_ns) : NULL;
+        if (row == NULL)
+            continue;
+        struct limit_row *topic = row_of(r, SIDE_DISPATCH, SCOPE_TOPIC, t->name.full);
+        put_in(topic, in);
+        put_in(row, topic);
+    }
 }
 
 void limit_rows_add(struct limit_rows *r, struct topic *t, bool always)
 {
     int64_t now_ns = shard_now_ns(t->shard);
-    const char *whole = t->name.partitioned;
-    struct limit_row *ns = row_of(r, SIDE_PUBLISH, SCOPE_NAMESPACE, t->name.ns), *in = NULL, *row;
-    if (whole != NULL)
-        in = row_of(r, SIDE_PUBLISH, SCOPE_PARTITIONED_TOPIC, whole);
     add_parked(r, t);
-    add_child(&ns->children, &t->publish.scope.limit.spec);
-    if (in != NULL)
-        add_child(&in->children, &t->publish.scope.limit.spec);
-    row = show_if_worth(r, t, &t->publish.scope, always, now_ns);
-    if (row != NULL)
-        put_in(row, in != NULL ? in : ns);
-    else
-        ns->topics_not_shown++;
+    (void)add_topic(r, t, &t->publish.scope, always, now_ns);
     add_dispatch(r, t, always, now_ns);
 }
 

@@ -97,3 +97,17 @@ def test_a_producers_own_limit_names_the_command_that_raises_it(broker, topic):
         assert "to raise its limit: tidegate topics set-producer-publish-rate" in text
         text = broker.cli("explain", "public/default").stdout
         assert "what would help: tidegate topics set-producer-publish-rate" in text
+
+
+def test_what_is_set_below_a_dispatch_quota_counts_topics_without_a_limit(broker, topic):
+    """One topic has no limit: what all of them add up to is not known, so it is no over-commitment."""
+    for name, rate in ((f"{topic}-1", 800), (f"{topic}-2", None)):
+        fill(broker, name, 1)
+        if rate:
+            limit(broker, name, rate)
+    broker.ok("POST", "/namespaces/public/default/dispatchQuota", {"dispatchThrottlingRateInMsg": 400})
+    got = broker.ok("GET", "/limits/namespaces/public/default")["dispatch"]["children"]
+    assert (got["count"], got["limitedInMsg"], got["overcommitInMsg"]) == (2, 1, None)
+    limit(broker, f"{topic}-2", 800)
+    got = broker.ok("GET", "/limits/namespaces/public/default")["dispatch"]["children"]
+    assert (got["count"], got["limitedInMsg"], got["overcommitInMsg"]) == (2, 2, 4)
