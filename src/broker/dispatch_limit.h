@@ -123,8 +123,9 @@ bool dispatch_could_send(struct subscription *s);
 bool dispatch_fetch_next(struct subscription *s, struct ls_entry *out, struct ls_hold **hold);
 /* It is not in memory: reads it, and more. */
 void dispatch_read_next(struct subscription *s);
-/* One entry, under <l>. False: nobody took it. */
-bool dispatch_send_one(struct subscription *s, struct dispatch_leave *l, const struct ls_entry *e);
+/* One entry, under <l>, and charges it. False: nobody took it. */
+bool dispatch_send_one(struct subscription *s, const struct dispatch_leave *l,
+                       const struct ls_entry *e);
 
 /* ---- limits come and go ---- */
 

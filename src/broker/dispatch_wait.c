@@ -337,9 +337,7 @@ static enum waiter_result grant(struct dispatch_limit *lim, int64_t now_ns)
     }
     struct dispatch_leave l = {
         .is_granted = true, .msgs = lim->next.msgs, .bytes = lim->next.bytes};
-    bool sent = dispatch_send_one(s, &l, &lim->head);
-    dispatch_charge(s, &l);
-    if (sent)
+    if (dispatch_send_one(s, &l, &lim->head))
         return after_sending(lim, now_ns);
     end_waiting(lim);
     return WAITER_ELSEWHERE;

@@ -358,7 +358,8 @@ void dispatch_read_next(struct subscription *s)
     dispatch_read(s, first, n, bytes);
 }
 
-bool dispatch_send_one(struct subscription *s, struct dispatch_leave *l, const struct ls_entry *e)
+bool dispatch_send_one(struct subscription *s, const struct dispatch_leave *l,
+                       const struct ls_entry *e)
 {
     struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX, .leave = *l};
     return dispatch_hand_out(&r, e->entry, e, 1) > 0;
