@@ -36,12 +36,6 @@ static bool balance_bytes(const struct limit_row *row, double *out)
     return row->scope.spec.bytes.rate > 0;
 }
 
-#define VALUE(function, expression)                                                                \
-    static bool function(const struct limit_row *row, double *out)                                 \
-    {                                                                                              \
-        *out = (double)(expression);                                                               \
-        return true;                                                                               \
-    }
 static bool waiting_producers(const struct limit_row *row, double *out)
 {
     *out = row->waits.waiting;
@@ -54,6 +48,12 @@ static bool waiting_subscriptions(const struct limit_row *row, double *out)
     return row->side == SIDE_DISPATCH;
 }
 
+#define VALUE(function, expression)                                                                \
+    static bool function(const struct limit_row *row, double *out)                                 \
+    {                                                                                              \
+        *out = (double)(expression);                                                               \
+        return true;                                                                               \
+    }
 VALUE(longest, (double)row->longest_ns / (double)MONO_S)
 VALUE(summed, (double)row->waits.summed_ns / (double)MONO_S)
 VALUE(wall, (double)row->waits.wall_ns / (double)MONO_S)

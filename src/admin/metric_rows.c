@@ -108,8 +108,9 @@ static void add_dispatch(struct metric_row *r, const struct topic *t, int64_t no
     const struct topic_line *line = topic_dispatch_line(t);
     if (line == NULL)
         return;
-    r->dispatch_delayed_msgs += delayed_at(&line->scope).msgs;
-    r->dispatch_delayed_bytes += delayed_at(&line->scope).bytes;
+    struct delayed d = delayed_at(&line->scope);
+    r->dispatch_delayed_msgs += d.msgs;
+    r->dispatch_delayed_bytes += d.bytes;
     for (const struct subscription *s = t->subscriptions; s != NULL; s = s->hh.next) {
         if (s->limit == NULL || !s->limit->throttled)
             continue;
@@ -153,13 +154,14 @@ static void add_backlogs(struct metric_rows *r, const struct topic *t)
             r->backlogs_cap = r->backlogs_cap != 0 ? 2 * r->backlogs_cap : 16;
             r->backlog = xrealloc(r->backlog, r->backlogs_cap * sizeof *r->backlog);
         }
+        struct delayed d = s->limit != NULL ? delayed_at(&s->limit->own) : (struct delayed){0};
         r->backlog[r->backlogs++] = (struct metric_backlog){
             .topic = xstrdup(t->name.full),
             .ns = xstrdup(t->name.ns),
             .subscription = xstrdup(s->name),
             .messages = (double)subscription_backlog(s),
-            .delayed_msgs = s->limit != NULL ? delayed_at(&s->limit->own).msgs : 0,
-            .delayed_bytes = s->limit != NULL ? delayed_at(&s->limit->own).bytes : 0,
+            .delayed_msgs = d.msgs,
+            .delayed_bytes = d.bytes,
         };
     }
 }

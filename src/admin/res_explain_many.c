@@ -121,25 +121,17 @@ static void add(struct group *to, uint64_t producers, uint64_t messages, uint64_
 
 /* ---- on the topics' workers ---- */
 
+/* A scope of the topic, or the producer's own: a quota is the control worker's to describe. */
 static void describe_own_scope(struct group *g, const struct producer *p, int64_t now_ns)
 {
-    struct explain x;
     if (p->lacking != NULL || p->binding == NULL || g->has_scope)
         return;
-    if (producer_waits_alone(p)) {
-        g->scope = explain_scope_of(&p->own->scope, now_ns);
-        g->scope.name = g->name;
-        g->scope.topic = g->topic = xstrdup(p->topic->name.full);
-        g->has_scope = true;
-        return;
-    }
-    explain_path(&x, &p->topic->publish.path, now_ns);
-    for (uint32_t i = 0; i < x.count; i++)
-        if (p->topic->publish.path.scope[i] == p->binding) {
-            g->scope = x.scope[i];
-            g->scope.name = g->name;
-            g->has_scope = true;
-        }
+    if (producer_waits_alone(p))
+        g->topic = xstrdup(p->topic->name.full);
+    g->scope = explain_scope_of(p->binding, now_ns);
+    g->scope.name = g->name;
+    g->scope.topic = g->topic;
+    g->has_scope = true;
 }
 
 static struct found *found_in(struct walk_part *part)
