@@ -13,30 +13,27 @@
 #include "base/mono.h"
 #include "broker/group.h"
 
-#define RATE_MAX  (INT64_C(1) << 40) /* the limiter's highest rate */
-#define BURST_MAX (RATE_MAX * 3600)
-
 static const struct group_field {
     const char *name, *alias;
     int64_t least, most;
     bool is_truth;
 } fields[] = {
-    {"publishRateInMsgs", "publishRatelimitinmsgs", -1, RATE_MAX, false},
-    {"publishRateInBytes", "publishRatelimitinbytes", -1, RATE_MAX, false},
-    {"dispatchRateInMsgs", "dispatchRatelimitinmsgs", -1, RATE_MAX, false},
-    {"dispatchRateInBytes", "dispatchRatelimitinbytes", -1, RATE_MAX, false},
-    {"replicationDispatchRateInMsgs", NULL, -1, RATE_MAX, false},
-    {"replicationDispatchRateInBytes", NULL, -1, RATE_MAX, false},
-    {"publishBurstInMsgs", NULL, 0, BURST_MAX, false},
-    {"publishBurstInBytes", NULL, 0, BURST_MAX, false},
-    {"publishPeakInMsgs", NULL, 0, RATE_MAX, false},
-    {"publishPeakInBytes", NULL, 0, RATE_MAX, false},
+    {"publishRateInMsgs", "publishRatelimitinmsgs", -1, TG_RATE_MAX_PER_S, false},
+    {"publishRateInBytes", "publishRatelimitinbytes", -1, TG_RATE_MAX_PER_S, false},
+    {"dispatchRateInMsgs", "dispatchRatelimitinmsgs", -1, TG_RATE_MAX_PER_S, false},
+    {"dispatchRateInBytes", "dispatchRatelimitinbytes", -1, TG_RATE_MAX_PER_S, false},
+    {"replicationDispatchRateInMsgs", NULL, -1, TG_RATE_MAX_PER_S, false},
+    {"replicationDispatchRateInBytes", NULL, -1, TG_RATE_MAX_PER_S, false},
+    {"publishBurstInMsgs", NULL, 0, TG_BURST_MAX, false},
+    {"publishBurstInBytes", NULL, 0, TG_BURST_MAX, false},
+    {"publishPeakInMsgs", NULL, 0, TG_RATE_MAX_PER_S, false},
+    {"publishPeakInBytes", NULL, 0, TG_RATE_MAX_PER_S, false},
     {"publishPeriodInMs", NULL, 0, 3600000, false},
     {"publishEnforce", NULL, 0, 0, true},
-    {"dispatchBurstInMsgs", NULL, 0, BURST_MAX, false},
-    {"dispatchBurstInBytes", NULL, 0, BURST_MAX, false},
-    {"dispatchPeakInMsgs", NULL, 0, RATE_MAX, false},
-    {"dispatchPeakInBytes", NULL, 0, RATE_MAX, false},
+    {"dispatchBurstInMsgs", NULL, 0, TG_BURST_MAX, false},
+    {"dispatchBurstInBytes", NULL, 0, TG_BURST_MAX, false},
+    {"dispatchPeakInMsgs", NULL, 0, TG_RATE_MAX_PER_S, false},
+    {"dispatchPeakInBytes", NULL, 0, TG_RATE_MAX_PER_S, false},
     {"dispatchPeriodInMs", NULL, 0, 3600000, false},
     {"dispatchEnforce", NULL, 0, 0, true},
 };

@@ -26,8 +26,6 @@
 #include "base/log.h"
 #include "base/mono.h"
 
-#define RATE_MAX   (INT64_C(1) << 40) /* the limiter's highest rate */
-#define BURST_MAX  (RATE_MAX * 3600)  /* an hour of it */
 #define WEIGHT_MAX 1000
 
 static const char enforce[] = "enforce", relative[] = "relativeToPublishRate";
@@ -84,15 +82,15 @@ struct vocabulary {
 
 #define RATE(n)                                                                                    \
     {                                                                                              \
-        .name = (n), .least = -1, .most = RATE_MAX, .is_rate = true, .is_written = true            \
+        .name = (n), .least = -1, .most = TG_RATE_MAX_PER_S, .is_rate = true, .is_written = true   \
     }
 #define BURST(n)                                                                                   \
     {                                                                                              \
-        .name = (n), .most = BURST_MAX                                                             \
+        .name = (n), .most = TG_BURST_MAX                                                          \
     }
 #define PEAK(n)                                                                                    \
     {                                                                                              \
-        .name = (n), .most = RATE_MAX                                                              \
+        .name = (n), .most = TG_RATE_MAX_PER_S                                                     \
     }
 #define WEIGHT_FIELD                                                                               \
     {                                                                                              \

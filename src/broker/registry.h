@@ -111,9 +111,9 @@ void registry_delete_ns(struct registry *r, const char *name, registry_done done
 void registry_set_ns_rate(struct registry *r, struct ns *ns, enum rate_kind kind,
                           const struct rate_policy *p, registry_done done, void *ctx);
 /* NULL removes it. */
-void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side kind,
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side side,
                            const struct rate_policy *p, registry_done done, void *ctx);
-void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side kind,
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side side,
                                const struct rate_policy *p, registry_done done, void *ctx);
 
 /* Who asks for the changes that are submitted from now on: an administrator's address. NULL: the
@@ -145,7 +145,7 @@ void registry_grow_partitioned(struct registry *r, const struct topic_name *n, i
  * <force>). */
 void registry_delete_partitioned(struct registry *r, const struct topic_name *n, bool force,
                                  registry_done done, void *ctx);
-void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side kind,
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side side,
                                     const struct rate_policy *policy, registry_done done,
                                     void *ctx);
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,

@@ -179,11 +179,11 @@ static void ns_begin_set_quota(struct change *c)
     change_put_ns(c, &next, MS_ANY, ns_quota_stored);
 }
 
-void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side kind,
+void registry_set_ns_quota(struct registry *r, struct ns *ns, enum limit_side side,
                            const struct rate_policy *p, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, ns_begin_set_quota, ns->name, p, done, ctx);
-    c->side = kind;
+    c->side = side;
     change_submit(c);
 }
 
@@ -209,10 +209,10 @@ static void tenant_begin_set_quota(struct change *c)
     change_put_tenant(c, &next, MS_ANY, tenant_quota_stored);
 }
 
-void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side kind,
+void registry_set_tenant_quota(struct registry *r, struct tenant *t, enum limit_side side,
                                const struct rate_policy *p, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, tenant_begin_set_quota, t->name, p, done, ctx);
-    c->side = kind;
+    c->side = side;
     change_submit(c);
 }

@@ -451,11 +451,11 @@ static void partitioned_begin_set_quota(struct change *c)
     put_row(c, &next, MS_ANY, partitioned_quota_stored);
 }
 
-void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side kind,
+void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, enum limit_side side,
                                     const struct rate_policy *policy, registry_done done, void *ctx)
 {
     struct change *c = policy_change(r, partitioned_begin_set_quota, p, policy, done, ctx);
-    c->side = kind;
+    c->side = side;
     change_submit(c);
 }
 

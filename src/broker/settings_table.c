@@ -10,11 +10,10 @@
 #define TRUTH     .kind = SETTING_CHOICE, .word = {"false", "true"}
 
 /* 2^40: the highest rate that the limiter's arithmetic promises (include/tidegate/limiter.h). */
-#define RATE_MAX      (INT64_C(1) << 40)
 #define MIB           (INT64_C(1) << 20)
 #define DYNAMIC_TRUTH .is_dynamic = 1, TRUTH
 #define DYNAMIC_RATE                                                                               \
-    .kind = SETTING_WHOLE, .is_dynamic = 1, .standard = "0", .min = -1, .max = RATE_MAX
+    .kind = SETTING_WHOLE, .is_dynamic = 1, .standard = "0", .min = -1, .max = TG_RATE_MAX_PER_S
 
 const struct setting setting_table[] = {
     {.name = "tidegateDataDir",

@@ -2,9 +2,7 @@
  * topicPolicies and tenants have alike: limits of dispatch and of subscribing. */
 #include "base/alloc.h"
 #include "cli/command.h"
-
-#define RATE_MAX  (INT64_C(1) << 40) /* the limiter's highest rate */
-#define BURST_MAX (RATE_MAX * 3600)
+#include "limiter/bucket.h"
 
 #define END                                                                                        \
     {                                                                                              \
@@ -17,15 +15,18 @@
     }
 /* The short names are pulsar-admin's. */
 #define DISPATCH_NUMBERS                                                                           \
-    NUMBER("msg-dispatch-rate", "md", -1, RATE_MAX, "messages per period; -1: no limit"),          \
-        NUMBER("byte-dispatch-rate", "bd", -1, RATE_MAX, "bytes per period; -1: no limit"),        \
+    NUMBER("msg-dispatch-rate", "md", -1, TG_RATE_MAX_PER_S, "messages per period; -1: no limit"), \
+        NUMBER("byte-dispatch-rate", "bd", -1, TG_RATE_MAX_PER_S,                                  \
+               "bytes per period; -1: no limit"),                                                  \
         NUMBER("dispatch-rate-period", "dt", 1, 3600, "the period in seconds (1)"),                \
-        NUMBER("burst-msgs", NULL, 1, BURST_MAX,                                                   \
+        NUMBER("burst-msgs", NULL, 1, TG_BURST_MAX,                                                \
                "messages at once after a pause (one second's worth)"),                             \
-        NUMBER("burst-bytes", NULL, 1, BURST_MAX,                                                  \
+        NUMBER("burst-bytes", NULL, 1, TG_BURST_MAX,                                               \
                "bytes at once after a pause (one second's worth)"),                                \
-        NUMBER("peak-msgs", NULL, 1, RATE_MAX, "messages per period inside a burst (no bound)"),   \
-        NUMBER("peak-bytes", NULL, 1, RATE_MAX, "bytes per period inside a burst (no bound)"),     \
+        NUMBER("peak-msgs", NULL, 1, TG_RATE_MAX_PER_S,                                            \
+               "messages per period inside a burst (no bound)"),                                   \
+        NUMBER("peak-bytes", NULL, 1, TG_RATE_MAX_PER_S,                                           \
+               "bytes per period inside a burst (no bound)"),                                      \
         NUMBER("weight", NULL, 1, 1000, "share where it waits with others for a wider limit (1)"), \
     {                                                                                              \
         .name = "dry-run", .help = "count what it would hold up, hold up nobody"                   \
@@ -42,50 +43,18 @@ static const struct cli_option rate_options[] = {
 static const struct cli_option quota_options[] = {DISPATCH_NUMBERS, END};
 
 static const struct cli_option subscribe_options[] = {
-    NUMBER("subscribe-rate", "sr", -1, RATE_MAX, "attempts per period; -1: no limit"),
+    NUMBER("subscribe-rate", "sr", -1, TG_RATE_MAX_PER_S, "attempts per period; -1: no limit"),
     NUMBER("subscribe-rate-period", "st", 1, 3600, "the period in seconds (30)"),
     END,
 };
 
-struct number {
-    const char *option, *field;
-};
-
-static void put_given(json_t *j, const struct args *a, const struct number *n)
-{
-    for (; n->option != NULL; n++)
-        if (args_has(a, n->option))
-            json_object_set_new(j, n->field, json_integer(args_number(a, n->option, 0)));
-}
-
 static enum tg_err quota_body(const struct call *c, json_t **out, char **why)
 {
-    static const struct number optional[] = {
-        {"burst-msgs", "dispatchThrottlingBurstInMsg"},
-        {"burst-bytes", "dispatchThrottlingBurstInByte"},
-        {"peak-msgs", "dispatchThrottlingPeakInMsg"},
-        {"peak-bytes", "dispatchThrottlingPeakInByte"},
-        {"weight", "weight"},
-        {NULL, NULL},
-    };
-    const struct args *a = &c->args;
-    if (!args_has(a, "msg-dispatch-rate") && !args_has(a, "byte-dispatch-rate") &&
-        !args_has(a, "weight")) {
-        *why = xasprintf("--msg-dispatch-rate N, --byte-dispatch-rate N or --weight N is needed");
-        return TG_EINVAL; /* the one that is left out becomes unlimited: not both by accident */
-    }
-    json_t *j = json_object();
-    json_object_set_new(j, "dispatchThrottlingRateInMsg",
-                        json_integer(args_number(a, "msg-dispatch-rate", -1)));
-    json_object_set_new(j, "dispatchThrottlingRateInByte",
-                        json_integer(args_number(a, "byte-dispatch-rate", -1)));
-    json_object_set_new(j, "ratePeriodInSecond",
-                        json_integer(args_number(a, "dispatch-rate-period", 1)));
-    put_given(j, a, optional);
-    if (args_has(a, "dry-run"))
-        json_object_set_new(j, "enforce", json_false());
-    *out = j;
-    return TG_OK;
+    enum tg_err e = limit_body(c, "dispatch", out, why);
+    if (e == TG_OK)
+        json_object_set_new(*out, "ratePeriodInSecond",
+                            json_integer(args_number(&c->args, "dispatch-rate-period", 1)));
+    return e;
 }
 
 static enum tg_err rate_body(const struct call *c, json_t **out, char **why)

@@ -1,8 +1,8 @@
 /* cmds_groups.c - the group resourcegroups, and the commands that hang one on a namespace or
  * tenant. */
 #include "cli/command.h"
+#include "limiter/bucket.h"
 
-#define RATE_MAX (INT64_C(1) << 40) /* the limiter's highest rate */
 #define END                                                                                        \
     {                                                                                              \
         .name = NULL                                                                               \
@@ -10,7 +10,7 @@
 #define RATE(option, short, text)                                                                  \
     {                                                                                              \
         .name = option, .letter = short, .takes = "N", .help = text, .is_number = true, .min = -1, \
-        .max = RATE_MAX                                                                            \
+        .max = TG_RATE_MAX_PER_S                                                                   \
     }
 
 static const struct cli_option group_options[] = {

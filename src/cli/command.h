@@ -50,6 +50,11 @@ extern const struct command cluster_commands[], namespace_commands[], topic_comm
 /* Options that several tables use (options.c). */
 extern const struct cli_option no_options[], force_options[], set_rate_options[],
     get_policy_options[];
+/* Only what is given. */
+void put_if_given(json_t *j, const struct args *a, const char *option, const char *field);
+/* The body of a limit of <side>, "publish" or "dispatch", but for its period: one or both of its
+ * rates, bursts, peaks, weight, dry run. TG_EINVAL with *why (caller frees). */
+enum tg_err limit_body(const struct call *c, const char *side, json_t **out, char **why);
 /* The body of set-publish-rate, for set_rate_options. */
 enum tg_err publish_rate_body(const struct call *c, json_t **out, char **why);
 

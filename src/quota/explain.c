@@ -67,13 +67,12 @@ struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
 /* What to set one dimension to, per second; 0 where it is not limited. */
 static int64_t suggestion(const struct tg_rate_spec *r, int64_t period_ns, bool raise)
 {
-    const int64_t most = INT64_C(1) << 40; /* limit.h: the highest rate there is */
     if (r->rate <= 0)
         return 0;
     __int128 per_s = ((__int128)r->rate * MONO_S + period_ns - 1) / period_ns;
     if (raise)
         per_s *= 2;
-    return per_s > most ? most : (int64_t)per_s;
+    return per_s > TG_RATE_MAX_PER_S ? TG_RATE_MAX_PER_S : (int64_t)per_s;
 }
 
 static void append_quoted(struct bytes *out, const char *name, size_t len)
