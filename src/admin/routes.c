@@ -38,7 +38,7 @@ const struct route routes[] = {
     {POST, TENANTS "/{tenant}", tenants_update, "change a tenant"},
     {DELETE, TENANTS "/{tenant}", tenants_delete, "delete a tenant without namespaces"},
     {GET_LONG, TENANTS "/{tenant}/explain", explain_tenant,
-     "which of its producers wait, for what, until when"},
+     "which of its producers and subscriptions wait, for what, until when"},
 
     {GET, TENANTS "/{tenant}/publishQuota", policies_tenant_quota_get,
      "publish quota of all its topics together"},
@@ -89,7 +89,8 @@ const struct route routes[] = {
     {POST, NS "/resourcegroup/{name}", groups_ns_set, "hang one on it"},
     {PUT, NS "/resourcegroup/{name}", groups_ns_set, "the same"},
     {DELETE, NS "/resourcegroup", groups_ns_delete, "take it off"},
-    {GET_LONG, NS "/explain", explain_ns, "which of its producers wait, for what, until when"},
+    {GET_LONG, NS "/explain", explain_ns,
+     "which of its producers and subscriptions wait, for what, until when"},
     {GET, NS "/permissions", permissions_refuse, "501: there is no authorization"},
     {POST, NS "/permissions/{name}", permissions_refuse, "501"},
     {DELETE, NS "/permissions/{name}", permissions_refuse, "501"},
