@@ -45,6 +45,7 @@ struct topic_dispatch *topic_dispatch_of(struct topic *t)
     topic_line_init(&d->line, t, &line_ops, &t->chain->side[SIDE_DISPATCH]);
     timer_init(&d->line.timer, line_fired);
     d->line.scope.side = SIDE_DISPATCH;
+    d->line.weight = weight_or_1(t->dispatch_weight);
     t->dispatch = d;
     return d;
 }

@@ -183,9 +183,10 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates)
         publish_limit_changed(t);
     t->throttle_tailing = rates->throttle_tailing;
     t->entries_as_messages = rates->entries_as_messages;
+    t->dispatch_weight = rates->kind[RATE_OF_DISPATCH].weight;
     dispatch_set_rates(t, &rates->kind[RATE_OF_DISPATCH], &rates->kind[RATE_OF_SUBSCRIPTION]);
     set_weight(&t->publish, weight_or_1(rate->weight));
-    set_weight(topic_dispatch_line(t), weight_or_1(rates->kind[RATE_OF_DISPATCH].weight));
+    set_weight(topic_dispatch_line(t), weight_or_1(t->dispatch_weight));
 }
 
 /* ---- dispatch and trimming ---- */

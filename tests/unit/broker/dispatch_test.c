@@ -312,9 +312,46 @@ static void test_a_quota_is_a_reason_of_its_own(void **state)
     client_close(&c);
 }
 
+static void weigh_five(struct world *w, void *arg)
+{
+    struct place *p = place_find(w->broker.registry, TOPIC);
+    (void)arg;
+    place_policies(p)->rate[RATE_OF_DISPATCH] =
+        (struct rate_policy){.present = true, .spec.msgs.rate = -1, .weight = 5};
+    place_apply_policies(p);
+}
+
+static void read_weight(struct world *w, void *arg)
+{
+    *(uint32_t *)arg = topic_dispatch_line(topic_find(&w->broker.shard[0], TOPIC))->weight;
+}
+
+/* Its line is made when it first waits for a quota. */
+static void test_a_topic_without_a_rate_has_its_weight(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    int64_t msgs = 1;
+    uint32_t weight = 0;
+    open_producer(&c, TOPIC, 1);
+    subscribe(&c, TOPIC, "s", 2);
+    on_worker(w, weigh_five, NULL);
+    on_worker(w, put_broker_quota, &msgs);
+    publish(&c, 0, 10);
+    give_permits(&c, 2, 100);
+    take(&c, 0, 1);
+    client_sync(&c);
+    assert_int_equal(look_line(w).in_line, 1);
+    on_worker(w, read_weight, &weight);
+    assert_int_equal(weight, 5);
+    client_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_topic_without_a_rate_has_its_weight, setup_one,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_no_line_is_made_while_nothing_is_limited, setup_one,
                                         teardown),
         cmocka_unit_test_setup_teardown(
