@@ -51,6 +51,7 @@ struct shard {
     struct letter_queue unsent[BROKER_WORKERS_MAX], undelivered; /* letter.c */
     struct timer unsent_timer;
     struct subscribe_attempts subscribe_attempts;
+    uint64_t kept_bytes;        /* of entries read that wait for tokens (dispatch_read.c) */
     struct block_set *blocks;   /* in force here (blocking.h); NULL before the first */
     struct walk_part *walks;    /* under way here */
     struct timer stalled_timer; /* front.c */

@@ -17,7 +17,9 @@
  * throttled.
  *
  * What was read from disk and could not go is kept until it can (at least one entry, and no more
- * than tokens pass soon), so that no entry is read twice for want of tokens.
+ * than tokens pass soon), so that no entry is read twice for want of tokens. All that is kept is at
+ * most a quarter of the cache's share of memory. Beyond that nothing is: who has nothing at hand
+ * when its turn comes reads in its turn, and its line waits for it.
  *
  * Owner: the topic's worker. */
 #ifndef BROKER_DISPATCH_LIMIT_H
@@ -66,6 +68,8 @@ struct dispatch_limit {
     struct ls_hold *kept_hold;
     const struct ls_entry *kept;
     uint32_t kept_count;
+    uint64_t kept_bytes;
+    bool has_turn; /* it reads, or has read, in its turn, for which the line waits */
 };
 
 /* What may be sent without asking, and what was. Zero-initialised: nothing. */
@@ -106,6 +110,9 @@ bool dispatch_may_read(struct subscription *s, uint32_t *entries, uint64_t *byte
 /* Entries from <first> on that are kept: as ls_read_cached, without a hold. */
 uint32_t dispatch_kept(const struct subscription *s, uint64_t first, uint32_t most, uint64_t bytes,
                        struct ls_entry *out);
+/* A read in its turn has ended: its turn goes on. No-op for others. */
+void dispatch_turn_goes_on(struct subscription *s);
+bool dispatch_reads_in_turn(const struct subscription *s);
 /* Entries that were read and could not go, for a subscription that waits: takes <hold>. */
 void dispatch_keep(struct subscription *s, const struct ls_entry *e, uint32_t n,
                    struct ls_hold *hold);
@@ -121,8 +128,9 @@ void dispatch_settle(struct subscription *s);
 bool dispatch_could_send(struct subscription *s);
 /* The next entry, if it is in memory: it costs what <out> says. */
 bool dispatch_fetch_next(struct subscription *s, struct ls_entry *out, struct ls_hold **hold);
-/* It is not in memory: reads it, and more. */
-void dispatch_read_next(struct subscription *s);
+/* It is not in memory: reads it, and more, <most> at most. False: it does not, as there is none
+ * that could be sent, or it can't be read. */
+bool dispatch_read_next(struct subscription *s, uint32_t most);
 /* One entry, under <l>, and charges it. False: nobody took it. */
 bool dispatch_send_one(struct subscription *s, const struct dispatch_leave *l,
                        const struct ls_entry *e);

@@ -10,12 +10,67 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "broker/dispatch_wait.h"
 
 enum {
     WINDOW_MIN_BYTES = 16 * 1024, /* a disk reads so much as fast as one entry */
     RETRY_READ_MS = 5000,         /* after a damaged or unreadable entry */
     LOG_LINES = 1,
+    KEPT_PART = 4, /* of the cache's share of memory, at most, is what is kept */
 };
+
+/* ---- kept ---- */
+
+void dispatch_drop_kept(struct dispatch_limit *lim)
+{
+    if (lim->kept_hold)
+        ls_entries_release(lim->sub->shard->log, lim->kept_hold);
+    lim->sub->shard->kept_bytes -= lim->kept_bytes;
+    lim->kept_hold = NULL;
+    lim->kept = NULL;
+    lim->kept_count = 0;
+    lim->kept_bytes = 0;
+}
+
+bool dispatch_may_keep(const struct shard *s)
+{
+    const struct broker *b = s->broker;
+    return s->kept_bytes <= (uint64_t)(b->budget.share_bytes[BUDGET_CACHE] / KEPT_PART / b->shards);
+}
+
+void dispatch_keep(struct subscription *s, const struct ls_entry *e, uint32_t n,
+                   struct ls_hold *hold)
+{
+    struct dispatch_limit *lim = s->limit;
+    dispatch_drop_kept(lim);
+    lim->kept_hold = hold;
+    lim->kept = e;
+    lim->kept_count = n;
+    for (uint32_t i = 0; i < n; i++)
+        lim->kept_bytes += e[i].len;
+    s->shard->kept_bytes += lim->kept_bytes;
+}
+
+uint32_t dispatch_kept(const struct subscription *s, uint64_t first, uint32_t most, uint64_t bytes,
+                       struct ls_entry *out)
+{
+    const struct dispatch_limit *lim = s->limit;
+    uint32_t at = 0, n = 0;
+    uint64_t sum = 0;
+    if (!lim)
+        return 0;
+    while (at < lim->kept_count && lim->kept[at].entry < first)
+        at++;
+    for (; at < lim->kept_count && n < most && lim->kept[at].entry == first + n; at++, n++) {
+        sum += lim->kept[at].len;
+        if (n > 0 && sum > bytes)
+            break;
+        out[n] = lim->kept[at];
+    }
+    return n;
+}
+
+/* ---- from disk ---- */
 
 static void read_failed(struct subscription *s, uint64_t first, enum tg_err e)
 {
@@ -47,10 +102,17 @@ struct disk_read {
     uint64_t gen, first;
 };
 
-/* What finds no taker is let go; what finds no tokens is kept: then <*hold> is NULL. */
+/* What finds no taker is let go; what finds no tokens, or is for a turn in line, is kept: then
+ * <*hold> is NULL. */
 static void hand_out_read(struct subscription *s, uint64_t first, const struct ls_entry *e,
                           uint32_t n, struct ls_hold **hold)
 {
+    if (dispatch_reads_in_turn(s)) {
+        dispatch_skip_gaps(s, first, e, n);
+        dispatch_keep(s, e, n, *hold);
+        *hold = NULL;
+        return;
+    }
     struct round r = {.sub = s, .entries_left = UINT64_MAX, .bytes_left = UINT64_MAX};
     uint32_t done = dispatch_hand_out(&r, first, e, n);
     uint64_t taken = UINT64_MAX - r.bytes_left;
@@ -75,6 +137,7 @@ static void on_read(void *ctx, enum tg_err e, const struct ls_entry *entries, ui
         s->reading = false;
         if (d.gen == s->read_gen && count > 0)
             hand_out_read(s, d.first, entries, count, &hold);
+        dispatch_turn_goes_on(s);
         if (dispatch_waits(s))
             dispatch_settle(s);
         if (e)
@@ -102,6 +165,8 @@ void dispatch_read(struct subscription *s, uint64_t first, uint32_t n, uint64_t 
     subscription_hold(s);
     ls_read(s->shard->log, s->topic->ledger, first, n, bytes, on_read, d);
 }
+
+/* ---- from wherever it is ---- */
 
 uint32_t dispatch_next_run(struct subscription *s, uint64_t *first, uint32_t most)
 {

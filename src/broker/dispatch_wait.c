@@ -80,43 +80,6 @@ static void drop_head(struct dispatch_limit *lim)
     lim->has_head = false;
 }
 
-static void drop_kept(struct dispatch_limit *lim)
-{
-    if (lim->kept_hold)
-        ls_entries_release(lim->sub->shard->log, lim->kept_hold);
-    lim->kept_hold = NULL;
-    lim->kept = NULL;
-    lim->kept_count = 0;
-}
-
-void dispatch_keep(struct subscription *s, const struct ls_entry *e, uint32_t n,
-                   struct ls_hold *hold)
-{
-    drop_kept(s->limit);
-    s->limit->kept_hold = hold;
-    s->limit->kept = e;
-    s->limit->kept_count = n;
-}
-
-uint32_t dispatch_kept(const struct subscription *s, uint64_t first, uint32_t most, uint64_t bytes,
-                       struct ls_entry *out)
-{
-    const struct dispatch_limit *lim = s->limit;
-    uint32_t at = 0, n = 0;
-    uint64_t sum = 0;
-    if (!lim)
-        return 0;
-    while (at < lim->kept_count && lim->kept[at].entry < first)
-        at++;
-    for (; at < lim->kept_count && n < most && lim->kept[at].entry == first + n; at++, n++) {
-        sum += lim->kept[at].len;
-        if (n > 0 && sum > bytes)
-            break;
-        out[n] = lim->kept[at];
-    }
-    return n;
-}
-
 /* ---- beginning and ending ---- */
 
 static enum throttle_reason reason_of(const struct dispatch_limit *lim)
@@ -197,6 +160,9 @@ static void end_waiting(struct dispatch_limit *lim)
     lim->wanted = (struct claim_amount){0, 0};
     lim->binding = NULL;
     lim->lacking = NULL;
+    if (lim->has_turn) /* the others need not wait for its read */
+        waitq_kick(&line->waiters, shard_now_ns(lim->sub->shard));
+    lim->has_turn = false;
 }
 
 /* ---- being counted ---- */
@@ -216,8 +182,8 @@ static void settle(struct dispatch_limit *lim)
     bool waits = lim->binding != NULL;
     wait_counts_move(&lim->counts, waits_of(lim), now_ns);
     wait_counts_reason(&lim->counts, line, reason_of(lim), now_ns);
-    if (!waits)
-        drop_kept(lim);
+    if (!waits || (!lim->has_turn && !dispatch_may_keep(s->shard)))
+        dispatch_drop_kept(lim);
     if (waits == lim->throttled)
         return;
     lim->throttled = waits;
@@ -319,17 +285,41 @@ static enum waiter_result after_sending(struct dispatch_limit *lim, int64_t now_
     return WAITER_SENT;
 }
 
+bool dispatch_reads_in_turn(const struct subscription *s)
+{
+    return s->limit && s->limit->has_turn;
+}
+
+void dispatch_turn_goes_on(struct subscription *s)
+{
+    if (dispatch_reads_in_turn(s))
+        waitq_kick(&line_of(s)->waiters, shard_now_ns(s->shard));
+}
+
+/* It has its turn, and what it would send is not in memory. It reads that and comes again, and the
+ * next one has its turn; but where no more may be kept until it comes again, all wait. */
+static enum waiter_result read_head(struct dispatch_limit *lim)
+{
+    struct subscription *s = lim->sub;
+    if (lim->has_turn && s->reading)
+        return WAITER_UPSTREAM; /* woken by something else */
+    bool in_turn = !dispatch_may_keep(s->shard);
+    lim->has_turn = dispatch_read_next(s, in_turn ? 1 : UINT32_MAX) && in_turn;
+    if (lim->has_turn)
+        return WAITER_UPSTREAM;
+    end_waiting(lim);
+    return WAITER_ELSEWHERE;
+}
+
 static enum waiter_result grant(struct dispatch_limit *lim, int64_t now_ns)
 {
     struct subscription *s = lim->sub;
     struct topic_line *line = line_of(s);
     if (lacks_own(lim, now_ns))
         return wait_elsewhere(lim, WAITER_ELSEWHERE, now_ns);
-    if (!lim->has_head) {
-        end_waiting(lim);
-        dispatch_read_next(s);
-        return WAITER_ELSEWHERE;
-    }
+    if (!lim->has_head)
+        return read_head(lim);
+    lim->has_turn = false;
     struct quota *lacking = topic_line_lacking(line, lim->next.msgs, lim->next.bytes, now_ns);
     if (lacking) {
         wait_on(lim, lacking);
@@ -402,7 +392,7 @@ void dispatch_limit_free(struct subscription *s)
         dispatch_stop_waiting(s);
         settle(lim);
     }
-    drop_kept(lim);
+    dispatch_drop_kept(lim);
     scope_fini(&lim->own);
     free(lim);
     s->limit = NULL;

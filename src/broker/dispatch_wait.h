@@ -5,6 +5,8 @@
 
 #include "broker/dispatch_limit.h"
 
+struct shard;
+
 /* ---- dispatch_wait.c ---- */
 
 /* It does not wait yet. <next>: what its next entry costs. */
@@ -18,6 +20,12 @@ void dispatch_go_on(struct dispatch_limit *lim);
 /* Made when they are first asked for. */
 struct dispatch_limit *dispatch_limit_of(struct subscription *s);
 struct topic_dispatch *topic_dispatch_of(struct topic *t);
+
+/* ---- dispatch_read.c ---- */
+
+void dispatch_drop_kept(struct dispatch_limit *lim);
+/* This worker keeps no more than its part of what all may. */
+bool dispatch_may_keep(const struct shard *s);
 
 /* ---- dispatch_rates.c ---- */
 

@@ -345,17 +345,18 @@ bool dispatch_fetch_next(struct subscription *s, struct ls_entry *out, struct ls
            dispatch_fetch(s, first, 1, UINT64_MAX, out, hold) > 0;
 }
 
-void dispatch_read_next(struct subscription *s)
+bool dispatch_read_next(struct subscription *s, uint32_t most)
 {
     uint64_t messages, bytes, first;
     if (!dispatch_could_send(s))
-        return;
+        return false;
     dispatch_room(s, &messages, &bytes);
     uint32_t n = dispatch_next_run(s, &first, (uint32_t)messages);
     if (dispatch_read_rests(s, first))
-        return;
+        return false;
     dispatch_bound_read(s, &n, &bytes);
-    dispatch_read(s, first, n, bytes);
+    dispatch_read(s, first, n < most ? n : most, bytes);
+    return true;
 }
 
 bool dispatch_send_one(struct subscription *s, const struct dispatch_leave *l,

@@ -67,7 +67,7 @@ struct topic {
     struct topic_line publish;        /* <wanted>: what those who stand in it have parked */
     struct rate_choice producer_rate; /* of each producer (producer_limit.h) */
     struct topic_dispatch *dispatch;  /* dispatch_limit.h; NULL: no limit, and nobody ever waited */
-    uint32_t dispatch_weight;                   /* of its line's claims; 0: 1 */
+    uint32_t dispatch_weight;         /* of its line's claims; 0: 1 */
     struct rate_choice subscription_rate;       /* of what each subscription delivers */
     bool throttle_tailing, entries_as_messages; /* see topic_rates */
     uint32_t claims_closing;                    /* of its lines: closed, not released */

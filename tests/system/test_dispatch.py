@@ -1,6 +1,8 @@
 """Limits on what is delivered: of a subscription, of a topic for all its subscriptions, of quotas; what happens to those
 who wait when limits, consumers or quotas change meanwhile. Whether limits are exact is for tests/interop; here a rate of
 one message an hour stands for "none may go", and one that is huge for "all may"."""
+import re
+import struct
 import threading
 import time
 
@@ -74,6 +76,11 @@ class Consumer:
 
     def close(self):
         self.c.close()
+
+
+def cache_bytes(broker):
+    text = broker.rest("GET", "/metrics", base="").text
+    return int(re.search(r'tidegate_memory_bytes{kind="cache"} (\d+)', text)[1])
 
 
 def subscription(broker, topic, name="sub"):
@@ -397,4 +404,43 @@ def test_a_dry_run_holds_up_none_of_several_subscriptions(broker, topic):
         s = subscription(broker, topic, name)
         assert not s["throttled"] and s["dispatchThrottledMsgEventsByTopicLimit"] == 0
     for c in both:
+        c.close()
+
+
+def fill_large(broker, topic, n, size):
+    """Without checksums, which take long in Python."""
+    metadata = raw.encode({1: "raw", 2: 0, 3: int(time.time() * 1000)})
+    body = struct.pack(">I", len(metadata)) + metadata + bytes(size)
+    with raw.Connection(broker) as c:
+        c.create_producer(topic)
+        for i in range(n):
+            c.write(raw.frame(raw.SEND, {1: 1, 2: i}, body))
+            c.expect(raw.SEND_RECEIPT)
+
+
+def test_what_waits_for_tokens_with_entries_from_disk_stays_within_memory(make_broker, topic):
+    """Each of 100 subscriptions would have its next entry in memory, but for a quarter of the cache's share."""
+    broker = make_broker("--memory", "64M", "--durability", "os")
+    size, count, share = 200_000, 100, 10 << 20
+    connections = [raw.Connection(broker) for _ in range(2)]
+    for i in range(count):
+        connections[i % 2].write(raw.subscribe(topic, f"s{i}", consumer_id=i, request_id=i, sub_type=0))
+        connections[i % 2].expect(raw.SUCCESS)
+    fill_large(broker, topic, 60, size)
+    limit(broker, topic, 2)
+    for i in range(count):
+        connections[i % 2].write(raw.flow(3, i))
+    most = 0
+    for _ in range(12):
+        time.sleep(0.1)
+        most = max(most, cache_bytes(broker))
+    assert most < share + (2 << 20)
+    limit(broker, topic, 1000)
+    came = {i: [] for i in range(count)}
+    for c in connections:
+        while any(len(came[i]) < 3 for i in range(count) if connections[i % 2] is c):
+            _, fields, _ = c.read()
+            came[fields[1][0]].append(raw.decode(fields[2][0])[2][0])
+    assert all(ids == [0, 1, 2] for ids in came.values())
+    for c in connections:
         c.close()
