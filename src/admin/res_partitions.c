@@ -1,6 +1,7 @@
 /* res_partitions.c - /admin/v2/persistent/{t}/{ns}/{topic}/partitions: partitioned topics made,
  * grown and deleted. */
 #include "admin/res.h"
+#include "base/bytes.h"
 
 enum { PARTITIONS_MAX = 10000 }; /* of one topic; each is a topic of its own */
 
@@ -57,7 +58,7 @@ static bool read_count(struct call *c, const json_t *body, int least, int *count
     json_object_foreach(*properties, key, value)
     {
         if (!json_is_string(value)) {
-            reply_reason(c, 400, "the property %.128s is not a string", key);
+            reply_reason(c, 400, "the property %.*s is not a string", bytes_of_text(key, 128), key);
             return false;
         }
     }

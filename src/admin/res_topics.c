@@ -4,6 +4,7 @@
 
 #include "admin/part.h"
 #include "admin/res.h"
+#include "base/bytes.h"
 
 enum { PROPERTIES_MAX_BYTES = 64 * 1024 }; /* of all keys and values of a topic */
 
@@ -47,7 +48,7 @@ static bool check_properties(struct call *c, json_t *body)
     json_object_foreach(body, key, value)
     {
         if (!json_is_string(value)) {
-            reply_reason(c, 400, "the property %.128s is not a string", key);
+            reply_reason(c, 400, "the property %.*s is not a string", bytes_of_text(key, 128), key);
             return false;
         }
         bytes += strlen(key) + json_string_length(value);

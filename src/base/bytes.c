@@ -47,3 +47,11 @@ void bytes_fini(struct bytes *b)
     free(b->data);
     *b = (struct bytes){0};
 }
+
+int bytes_of_text(const char *s, int most)
+{
+    int n = (int)strnlen(s, (size_t)most);
+    while (n > 0 && ((unsigned char)s[n] & 0xC0) == 0x80)
+        n--;
+    return n;
+}

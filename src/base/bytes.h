@@ -20,6 +20,10 @@ void bytes_append(struct bytes *b, const void *p, size_t n);
 void bytes_printf(struct bytes *b, const char *fmt, ...) TG_PRINTF(2, 3);
 void bytes_fini(struct bytes *b); /* frees; leaves it empty and usable */
 
+/* For "%.*s": the length of <s>, or less, so that it is at most <most> and no UTF-8 character is
+ * cut in two. */
+int bytes_of_text(const char *s, int most);
+
 /* Big-endian integers, as the wire has them. */
 static inline uint32_t get_be32(const uint8_t *p)
 {

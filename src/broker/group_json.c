@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/mono.h"
 #include "broker/group.h"
 
@@ -56,7 +57,8 @@ static enum tg_err refuse_unknown(const char *name, char **why)
         free(list);
         list = longer;
     }
-    *why = xasprintf("%.64s is no field of a resource group; allowed: %s", name, list);
+    *why = xasprintf("%.*s is no field of a resource group; allowed: %s", bytes_of_text(name, 64),
+                     name, list);
     free(list);
     return TG_EINVAL;
 }

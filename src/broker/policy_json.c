@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/mono.h"
 
@@ -204,7 +205,8 @@ static enum tg_err refuse_unknown(const struct vocabulary *w, const char *name, 
         list = joined(list, enforce);
     if (w->has_relative)
         list = joined(list, relative);
-    *why = xasprintf("%.64s is no field of a %s; allowed: %s", name, w->noun, list);
+    *why = xasprintf("%.*s is no field of a %s; allowed: %s", bytes_of_text(name, 64), name,
+                     w->noun, list);
     free(list);
     return TG_EINVAL;
 }
@@ -213,8 +215,9 @@ static enum tg_err read_number(const struct field *f, const json_t *value, int64
 {
     if (!json_is_integer(value)) {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        *why = xasprintf("%s is %.64s; allowed: a whole number from %" PRId64 " to %" PRId64,
-                         f->name, text != NULL ? text : "no value", f->least, f->most);
+        const char *shown = text != NULL ? text : "no value";
+        *why = xasprintf("%s is %.*s; allowed: a whole number from %" PRId64 " to %" PRId64,
+                         f->name, bytes_of_text(shown, 64), shown, f->least, f->most);
         free(text);
         return TG_EINVAL;
     }

@@ -125,3 +125,13 @@ def test_many_requests_on_one_connection(unchanged):
         r = c.getresponse()
         assert r.status == 200 and "public" in json.loads(r.read())
     c.close()
+
+
+def test_what_is_quoted_in_part_is_cut_between_characters(unchanged):
+    name = "x" + "\u00fc" * 200
+    for method, path, body in [("POST", RATE, {name: 1}), ("POST", RATE, {"publishThrottlingRateInMsg": name[1:]}),
+                               ("PUT", "/resourcegroups/abused", {name: 1}),
+                               ("PUT", "/persistent/public/default/abused/properties", {name: 1})]:
+        answer = unchanged.rest(method, path, raw=json.dumps(body, ensure_ascii=False).encode())
+        refused(answer)
+        assert "\u00fc\u00fc\u00fc" in answer.json["reason"], answer

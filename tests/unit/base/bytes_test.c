@@ -78,6 +78,19 @@ static void test_integers_are_big_endian_at_any_address(void **state)
     assert_int_equal(get_be16(p + 5), 0x0e01);
 }
 
+static void test_text_is_cut_between_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(bytes_of_text("", 5), 0);
+    assert_int_equal(bytes_of_text("abc", 5), 3);
+    assert_int_equal(bytes_of_text("abc", 3), 3);
+    assert_int_equal(bytes_of_text("abcd", 3), 3);
+    assert_int_equal(bytes_of_text("a\u00fc\u00fc", 3), 3);
+    assert_int_equal(bytes_of_text("a\u00fc\u00fc", 4), 3);
+    assert_int_equal(bytes_of_text("a\u00fc\u00fc", 5), 5);
+    assert_int_equal(bytes_of_text("a\U0001f600", 4), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +98,7 @@ int main(void)
         cmocka_unit_test(test_reserve_makes_room_but_keeps_len),
         cmocka_unit_test(test_printf_appends_and_terminates),
         cmocka_unit_test(test_fini_leaves_it_usable),
+        cmocka_unit_test(test_text_is_cut_between_characters),
         cmocka_unit_test(test_integers_are_big_endian_at_any_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
