@@ -5,6 +5,7 @@ import time
 from harness import Failed, row
 
 SETTLE_S = 12  # the allocator gives unused pages back within ten seconds
+DEFAULT_LIMITS = ("maxPublishRatePerTopicInMessages", "maxPublishRatePerTopicInBytes")
 CONNECT = bytes.fromhex("0000001d 00000019 0802 1215 0a11") + b"Tidegate-idle-1.0" + bytes.fromhex("2013")
 
 
@@ -43,6 +44,29 @@ def topic_memory(b):
         grown = growth_bytes(b, server, count, lambda: server.make_topics(names))
     b.alone("topic memory", f"growth of RSS over {count} idle topics", [grown], "bytes each",
             "<= 2048")
+
+
+@row
+def limits_idle(b):
+    """Topics that have all been published to, with no client any more: what memory default limits add
+    to each (what a topic has in it for one is in topic_memory), and what they cost at rest."""
+    count, at_rest_s = (5_000, 2) if b.args.quick else (100_000, 10)
+    with b.broker("os") as server:
+        b.load(server, "--connections", "100", "--group", f"producers={count // 100},window=1",
+               warmup=1, seconds=1 if b.args.quick else 6)
+        time.sleep(2 if b.args.quick else SETTLE_S)
+        grown = growth_bytes(b, server, count, lambda: set_default_limits(server))
+        before_s = server.cpu_s()
+        time.sleep(at_rest_s)
+        idle = (server.cpu_s() - before_s) / at_rest_s * 100
+    b.alone("limits idle", f"growth of RSS over {count} topics by default limits", [grown],
+            "bytes each", "<= 64 with what a topic has in it")
+    b.alone("limits idle CPU", f"{count} topics with them, {at_rest_s} s", [idle], "% of a core", "< 0.5")
+
+
+def set_default_limits(server):
+    for key in DEFAULT_LIMITS:
+        server.admin("POST", f"/admin/v2/brokers/configuration/{key}/{10**9}")
 
 
 def greet(port):
