@@ -44,6 +44,7 @@ struct world {
     struct tg_bucket bucket;
     struct tg_bucket empty;
     struct tg_bucket *million;
+    struct tg_limit_terms terms, terms_shut;
     struct tg_limit open[3], closed[3];
     int64_t now_ns; /* the given clock: goes on from row to row */
     uint64_t counter;
@@ -494,9 +495,11 @@ static void world_init(struct world *w)
     struct tg_limit_spec spec = {.msgs = {.rate = RATE}, .bytes = {.rate = RATE}};
     struct tg_limit_spec shut = {
         .msgs = {.rate = RATE}, .bytes = {.rate = 1}, .period_ns = 3600 * MONO_S};
+    w->terms = tg_limit_terms_make(&spec);
+    w->terms_shut = tg_limit_terms_make(&shut);
     for (int i = 0; i < 3; i++) {
-        tg_limit_init(&w->open[i], &spec, 50, 0);
-        tg_limit_init(&w->closed[i], i < 2 ? &spec : &shut, 50, 0);
+        tg_limit_init(&w->open[i], &w->terms, 50, 0);
+        tg_limit_init(&w->closed[i], i < 2 ? &w->terms : &w->terms_shut, 50, 0);
     }
     tg_limit_charge(&w->closed[2], 0, DEBT, 0);
     tg_shared_init(&w->shared_bucket, &w->params, 50, 0);

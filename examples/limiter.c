@@ -22,9 +22,10 @@ int main(void)
         fprintf(stderr, "%s\n", tg_limit_problem_text(problem));
         return 1;
     }
+    struct tg_limit_terms terms = tg_limit_terms_make(&spec);
     struct tg_limit limit;
     int64_t start_ns = now_ns();
-    tg_limit_init(&limit, &spec, 10, start_ns);
+    tg_limit_init(&limit, &terms, 10, start_ns);
 
     for (int sent = 0; sent < 300;) {
         int64_t wait_ns = tg_limit_wait_ns(&limit, now_ns());

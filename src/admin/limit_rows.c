@@ -211,7 +211,7 @@ static struct limit_row *count_in(struct limit_rows *r, const struct topic *t, e
 static struct limit_row *add_topic(struct limit_rows *r, const struct topic *t, struct scope *s,
                                    bool always, int64_t now_ns)
 {
-    struct limit_row *in = count_in(r, t, s->side, &s->limit.spec);
+    struct limit_row *in = count_in(r, t, s->side, tg_limit_spec_of(&s->limit));
     struct limit_row *row = show_if_worth(r, t, s, always, now_ns);
     if (row != NULL)
         put_in(row, in);

@@ -176,7 +176,7 @@ static uint64_t passes(int64_t rate, int64_t period_ns)
 static void bound_soon(struct claim_amount *a, struct scope *scope, uint32_t parts, int64_t now_ns)
 {
     struct claim_amount now = {UINT64_MAX, UINT64_MAX};
-    const struct tg_limit_spec *spec = &scope->limit.spec;
+    const struct tg_limit_spec *spec = tg_limit_spec_of(&scope->limit);
     int64_t period_ns = tg_limit_period_ns(spec);
     if (scope->dry_run || !tg_limit_is_set(&scope->limit))
         return;

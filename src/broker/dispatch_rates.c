@@ -48,10 +48,7 @@ static bool follow(const struct topic *t, const struct rate_choice *rate, struct
         return false;
     struct rate_choice r = absolute(t, rate);
     *followed_ns = now_ns;
-    if (tg_limit_spec_equal(&r.spec, &scope->limit.spec))
-        return false;
-    tg_limit_retune(&scope->limit, &r.spec, 0, now_ns);
-    return true;
+    return scope_retune(scope, &r.spec, 0, now_ns);
 }
 
 void dispatch_follow_topic(struct topic_dispatch *d, int64_t now_ns)

@@ -154,7 +154,7 @@ static struct tg_limit_spec share_of(const struct producer *p)
 static void set_allowance(struct producer *p)
 {
     int64_t delay_ms = p->topic->shard->broker->settings->park_delay_ms;
-    struct tg_limit_spec spec = p->lacking ? share_of(p) : p->binding->limit.spec;
+    struct tg_limit_spec spec = p->lacking ? share_of(p) : *tg_limit_spec_of(&p->binding->limit);
     struct parking_amount a = parking_passes(&spec, delay_ms * MONO_MS);
     a = producer_hold_allowance(p, a, &spec);
     parking_allow(&p->parking, a.messages, a.bytes);

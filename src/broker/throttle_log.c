@@ -39,7 +39,7 @@ static struct tg_limit_spec limit_of(const struct scope *binding, struct quota *
             .period_ns = atomic_load_explicit(&q->period_ns, memory_order_relaxed),
         };
     }
-    return binding ? binding->limit.spec : (struct tg_limit_spec){0};
+    return binding ? *tg_limit_spec_of(&binding->limit) : (struct tg_limit_spec){0};
 }
 
 static json_t *facts_of(const struct producer *p, uint32_t kept_back)

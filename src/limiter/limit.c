@@ -1,10 +1,11 @@
 /* limit.c - a limit is up to four buckets: messages, bytes, and a peak for each.
  *
- * Invariant: bit i of `active` is set exactly when bucket i is in force, and then param[i] is what
- * its level is counted in. Two buckets of one dimension are charged alike: the first, with the
- * user's burst, holds the long-run rate; the second, with 10 ms' worth of burst, holds the peak. So
- * inside a burst at most peak * t + 10 ms of the peak + the last message pass, and over any window
- * at most rate * t + burst + the last message. */
+ * Invariant: where a limit has terms, bit i of their `active` is set exactly when bucket i is in
+ * force, and then param[i] is what its level is counted in; terms with no bit set are never kept.
+ * Two buckets of one dimension are charged alike: the first, with the user's burst, holds the
+ * long-run rate; the second, with 10 ms' worth of burst, holds the peak. So inside a burst at most
+ * peak * t + 10 ms of the peak + the last message pass, and over any window at most rate * t +
+ * burst + the last message. */
 #include "limiter/limit.h"
 
 #include <stddef.h>
@@ -125,100 +126,141 @@ static struct tg_bucket_params params_of(const struct tg_limit_spec *spec, int b
                                  at_least_one(worth(r->peak, period_ns, PEAK_NS)));
 }
 
-uint32_t tg_limit_params(const struct tg_limit_spec *spec, struct tg_bucket_params params[4])
+struct tg_limit_terms tg_limit_terms_make(const struct tg_limit_spec *spec)
 {
-    uint32_t active = 0;
+    struct tg_limit_terms t = {.spec = *spec};
     for (int i = 0; i < BUCKETS; i++) {
         if (!wants_bucket(spec, i))
             continue;
-        params[i] = params_of(spec, i);
-        active |= 1U << i;
+        t.param[i] = params_of(spec, i);
+        t.active |= 1U << i;
     }
-    return active;
+    return t;
 }
 
-void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+const struct tg_limit_spec *tg_limit_spec_of(const struct tg_limit *l)
+{
+    static const struct tg_limit_spec unset;
+    return tg_limit_is_set(l) ? &l->terms->spec : &unset;
+}
+
+/* ---- the buckets ---- */
+
+static uint32_t active(const struct tg_limit *l)
+{
+    return tg_limit_is_set(l) ? l->terms->active : 0;
+}
+
+/* All of them, so that one latest instant is true of each. */
+static void refill(struct tg_limit *l, int64_t now_ns)
+{
+    int64_t latest_ns = l->latest_ns;
+    for (uint32_t left = active(l); left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        struct tg_bucket b = tg_limit_bucket(l, i);
+        tg_bucket_refill(&b, &l->terms->param[i], now_ns);
+        l->level[i] = b.level;
+        latest_ns = b.latest_ns;
+    }
+    l->latest_ns = latest_ns;
+}
+
+static void tune_bucket(struct tg_limit *l, int i, const struct tg_limit_terms *terms,
+                        int initial_percent)
+{
+    struct tg_bucket b = tg_limit_bucket(l, i);
+    if (active(l) & 1U << i)
+        tg_bucket_retune(&b, &l->terms->param[i], &terms->param[i], l->latest_ns);
+    else
+        /* The peak's own burst is too short to double anything, so it starts full. */
+        tg_bucket_init_part(&b, &terms->param[i], PEAK(i) ? 100 : initial_percent, l->latest_ns);
+    l->level[i] = b.level;
+}
+
+void tg_limit_retune(struct tg_limit *l, const struct tg_limit_terms *terms, int initial_percent,
                      int64_t now_ns)
 {
-    struct tg_bucket_params param[BUCKETS];
-    uint32_t active = tg_limit_params(spec, param);
-    for (uint32_t left = active; left != 0; left &= left - 1) {
-        int i = __builtin_ctz(left);
-        if (l->active & 1U << i)
-            tg_bucket_retune(&l->bucket[i], &l->param[i], &param[i], now_ns);
-        else
-            /* The peak's own burst is too short to double anything, so it starts full. */
-            tg_bucket_init_part(&l->bucket[i], &param[i], PEAK(i) ? 100 : initial_percent, now_ns);
-        l->param[i] = param[i];
-    }
-    l->spec = *spec;
-    l->active = active;
+    if (!tg_limit_is_set(l))
+        l->latest_ns = now_ns;
+    refill(l, now_ns);
+    for (uint32_t left = terms->active; left != 0; left &= left - 1)
+        tune_bucket(l, __builtin_ctz(left), terms, initial_percent);
+    l->terms = terms->active != 0 ? terms : NULL;
 }
 
-void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+void tg_limit_init(struct tg_limit *l, const struct tg_limit_terms *terms, int initial_percent,
                    int64_t now_ns)
 {
     *l = (struct tg_limit){0};
-    tg_limit_retune(l, spec, initial_percent, now_ns);
+    tg_limit_retune(l, terms, initial_percent, now_ns);
 }
 
 bool tg_limit_any_has_tokens(struct tg_limit *l, int64_t now_ns)
 {
-    for (uint32_t left = l->active; left != 0; left &= left - 1) {
-        int i = __builtin_ctz(left);
-        if (!tg_bucket_has_tokens(&l->bucket[i], &l->param[i], now_ns))
-            return false;
-    }
-    return true;
+    bool yes = true;
+    refill(l, now_ns);
+    for (uint32_t left = active(l); left != 0; left &= left - 1)
+        yes = yes && l->level[__builtin_ctz(left)] > 0;
+    return yes;
 }
 
 void tg_limit_any_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+    refill(l, now_ns);
+    for (uint32_t left = active(l); left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);
-        tg_bucket_charge(&l->bucket[i], &l->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+        struct tg_bucket b = tg_limit_bucket(l, i);
+        tg_bucket_charge(&b, &l->terms->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+        l->level[i] = b.level;
     }
 }
 
 void tg_limit_give_back(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns)
 {
-    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+    refill(l, now_ns);
+    for (uint32_t left = active(l); left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);
-        tg_bucket_give_back(&l->bucket[i], &l->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+        struct tg_bucket b = tg_limit_bucket(l, i);
+        tg_bucket_give_back(&b, &l->terms->param[i], i % 2 == 0 ? msgs : bytes, now_ns);
+        l->level[i] = b.level;
     }
 }
 
 int64_t tg_limit_wait_ns(struct tg_limit *l, int64_t now_ns)
 {
     int64_t longest_ns = 0;
-    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+    refill(l, now_ns);
+    for (uint32_t left = active(l); left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);
-        int64_t wait_ns = tg_bucket_wait_ns(&l->bucket[i], &l->param[i], now_ns);
+        struct tg_bucket b = tg_limit_bucket(l, i);
+        int64_t wait_ns = tg_bucket_wait_ns(&b, &l->terms->param[i], now_ns);
         if (wait_ns > longest_ns)
             longest_ns = wait_ns;
     }
     return longest_ns;
 }
 
+static int64_t balance_of(struct tg_limit *l, int bucket, int64_t now_ns)
+{
+    if (!(active(l) & 1U << bucket))
+        return INT64_MAX;
+    refill(l, now_ns);
+    struct tg_bucket b = tg_limit_bucket(l, bucket);
+    return tg_bucket_balance(&b, &l->terms->param[bucket], now_ns);
+}
+
 void tg_limit_room(struct tg_limit *l, uint64_t *msgs, uint64_t *bytes, int64_t now_ns)
 {
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
-    for (uint32_t left = l->active; left != 0; left &= left - 1) {
+    for (uint32_t left = active(l); left != 0; left &= left - 1) {
         int i = __builtin_ctz(left);
-        int64_t balance = tg_bucket_balance(&l->bucket[i], &l->param[i], now_ns);
+        int64_t balance = balance_of(l, i, now_ns);
         uint64_t room = balance > 0 ? (uint64_t)balance : 0;
         if (room < least[i % 2])
             least[i % 2] = room;
     }
     *msgs = least[0];
     *bytes = least[1];
-}
-
-static int64_t balance_of(struct tg_limit *l, int bucket, int64_t now_ns)
-{
-    if (!(l->active & 1U << bucket))
-        return INT64_MAX;
-    return tg_bucket_balance(&l->bucket[bucket], &l->param[bucket], now_ns);
 }
 
 int64_t tg_limit_balance_msgs(struct tg_limit *l, int64_t now_ns)

@@ -7,7 +7,9 @@
 #ifndef LIMITER_LIMIT_H
 #define LIMITER_LIMIT_H
 
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "limiter/bucket.h"
@@ -50,31 +52,41 @@ const char *tg_limit_problem_text(enum tg_limit_problem p);
 bool tg_limit_spec_is_set(const struct tg_limit_spec *spec);
 bool tg_limit_spec_equal(const struct tg_limit_spec *a, const struct tg_limit_spec *b);
 
-/* The buckets of a specification that has passed tg_limit_check: messages, bytes, peak of messages,
- * peak of bytes. Bit i of the result is set when bucket i is wanted; the others are left alone. */
-uint32_t tg_limit_params(const struct tg_limit_spec *spec, struct tg_bucket_params params[4]);
-
-/* The limit itself: fields private to limit.c. Zero-initialised it limits nothing. */
-struct tg_limit {
-    uint32_t active;            /* bit i: bucket i is in force */
-    struct tg_bucket bucket[4]; /* msgs, bytes, msgs peak, bytes peak */
-    struct tg_bucket_params param[4];
+/* What a specification comes to, once it has passed tg_limit_check. Read-only once made, so that
+ * any number of limits, of any threads, may share one; it must outlive them. */
+struct tg_limit_terms {
     struct tg_limit_spec spec;
+    uint32_t active;                  /* bit i: bucket i is in force */
+    struct tg_bucket_params param[4]; /* msgs, bytes, msgs peak, bytes peak; the others are unset */
 };
 
+struct tg_limit_terms tg_limit_terms_make(const struct tg_limit_spec *spec);
+
+/* The limit itself: fields private to limit.c. Its buckets are always refilled together, so they
+ * share the latest instant seen. Zero-initialised it limits nothing. */
+struct tg_limit {
+    const struct tg_limit_terms *terms; /* NULL: not limited */
+    int64_t latest_ns;
+    int64_t level[4]; /* of the buckets, as in bucket.h */
+};
+static_assert(sizeof(struct tg_limit) == 48, "a million idle topics each have one");
+
 /* <initial_percent> of the burst is there at the start (the broker's setting, default 10), and
- * always something, so that a fresh limit admits. <spec> must have passed tg_limit_check. */
-void tg_limit_init(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+ * always something, so that a fresh limit admits. */
+void tg_limit_init(struct tg_limit *l, const struct tg_limit_terms *terms, int initial_percent,
                    int64_t now_ns);
 
-/* A new specification: balances stay (clamped to the new burst), debts stay; a dimension that was
- * not limited before starts like a fresh one. */
-void tg_limit_retune(struct tg_limit *l, const struct tg_limit_spec *spec, int initial_percent,
+/* New terms: balances stay (clamped to the new burst), debts stay; a dimension that was not limited
+ * before starts like a fresh one. The old terms are still there; afterwards they are not used. */
+void tg_limit_retune(struct tg_limit *l, const struct tg_limit_terms *terms, int initial_percent,
                      int64_t now_ns);
+
+/* What it was made of; an unset one where it limits nothing. */
+const struct tg_limit_spec *tg_limit_spec_of(const struct tg_limit *l);
 
 static inline bool tg_limit_is_set(const struct tg_limit *l)
 {
-    return l->active != 0;
+    return l->terms != NULL;
 }
 
 /* The two calls that every message makes are inline, at the end. */
@@ -109,24 +121,43 @@ int64_t tg_limit_balance_bytes(struct tg_limit *l, int64_t now_ns);
 bool tg_limit_any_has_tokens(struct tg_limit *l, int64_t now_ns);
 void tg_limit_any_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes, int64_t now_ns);
 
+static inline struct tg_bucket tg_limit_bucket(const struct tg_limit *l, int i)
+{
+    return (struct tg_bucket){.level = l->level[i], .latest_ns = l->latest_ns};
+}
+
 static inline bool tg_limit_has_tokens(struct tg_limit *l, int64_t now_ns)
 {
-    if (l->active != TG_LIMIT_MSGS_AND_BYTES)
-        return !tg_limit_is_set(l) || tg_limit_any_has_tokens(l, now_ns);
-    return tg_bucket_has_tokens(&l->bucket[0], &l->param[0], now_ns) &&
-           tg_bucket_has_tokens(&l->bucket[1], &l->param[1], now_ns);
+    const struct tg_limit_terms *t = l->terms;
+    if (t == NULL)
+        return true;
+    if (t->active != TG_LIMIT_MSGS_AND_BYTES)
+        return tg_limit_any_has_tokens(l, now_ns);
+    struct tg_bucket msgs = tg_limit_bucket(l, 0), bytes = tg_limit_bucket(l, 1);
+    tg_bucket_refill(&msgs, &t->param[0], now_ns);
+    tg_bucket_refill(&bytes, &t->param[1], now_ns);
+    l->latest_ns = msgs.latest_ns;
+    l->level[0] = msgs.level;
+    l->level[1] = bytes.level;
+    return msgs.level > 0 && bytes.level > 0;
 }
 
 static inline void tg_limit_charge(struct tg_limit *l, uint64_t msgs, uint64_t bytes,
                                    int64_t now_ns)
 {
-    if (l->active != TG_LIMIT_MSGS_AND_BYTES) {
-        if (tg_limit_is_set(l))
-            tg_limit_any_charge(l, msgs, bytes, now_ns);
+    const struct tg_limit_terms *t = l->terms;
+    if (t == NULL)
+        return;
+    if (t->active != TG_LIMIT_MSGS_AND_BYTES) {
+        tg_limit_any_charge(l, msgs, bytes, now_ns);
         return;
     }
-    tg_bucket_charge(&l->bucket[0], &l->param[0], msgs, now_ns);
-    tg_bucket_charge(&l->bucket[1], &l->param[1], bytes, now_ns);
+    struct tg_bucket m = tg_limit_bucket(l, 0), b = tg_limit_bucket(l, 1);
+    tg_bucket_charge(&m, &t->param[0], msgs, now_ns);
+    tg_bucket_charge(&b, &t->param[1], bytes, now_ns);
+    l->latest_ns = m.latest_ns;
+    l->level[0] = m.level;
+    l->level[1] = b.level;
 }
 
 #endif

@@ -12,8 +12,7 @@ void tg_shared_limit_init(struct tg_shared_limit *s, const struct tg_limit_spec 
 void tg_shared_limit_retune(struct tg_shared_limit *s, const struct tg_limit_spec *spec,
                             int initial_percent, int64_t now_ns)
 {
-    struct tg_bucket_params params[TG_SHARED_BUCKETS];
-    uint32_t active = tg_limit_params(spec, params);
+    struct tg_limit_terms terms = tg_limit_terms_make(spec);
     s->spec = *spec;
-    tg_shared_retune_all(&s->shared, params, active, initial_percent, now_ns);
+    tg_shared_retune_all(&s->shared, terms.param, terms.active, initial_percent, now_ns);
 }

@@ -20,7 +20,7 @@ struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns)
         .side = s->side,
         .name = s->name,
         .source = s->source,
-        .spec = s->limit.spec,
+        .spec = *tg_limit_spec_of(&s->limit),
         .balance_msgs = tg_limit_balance_msgs(&s->limit, now_ns),
         .balance_bytes = tg_limit_balance_bytes(&s->limit, now_ns),
         .rate_msgs = tg_meter_rate(&s->msgs, now_ns),
@@ -28,7 +28,7 @@ struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns)
         .wait_ns = scope_wait_ns(s, now_ns),
         .dry_run = s->dry_run,
         .over = s->over,
-        .over_ns = dry_run_ns(&s->over, &s->limit.spec),
+        .over_ns = dry_run_ns(&s->over, tg_limit_spec_of(&s->limit)),
     };
 }
 

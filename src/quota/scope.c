@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "quota/terms.h"
 
 void scope_init(struct scope *s, enum scope_kind kind, const char *name)
 {
@@ -21,6 +22,8 @@ void scope_fini(struct scope *s)
 {
     free(s->waits);
     s->waits = NULL;
+    terms_put(s->limit.terms);
+    s->limit = (struct tg_limit){0};
 }
 
 struct waits *scope_waits(struct scope *s)
@@ -30,15 +33,24 @@ struct waits *scope_waits(struct scope *s)
     return s->waits;
 }
 
+bool scope_retune(struct scope *s, const struct tg_limit_spec *spec, int initial_percent,
+                  int64_t now_ns)
+{
+    if (tg_limit_spec_equal(tg_limit_spec_of(&s->limit), spec))
+        return false;
+    const struct tg_limit_terms *old = s->limit.terms, *terms = terms_get(spec);
+    tg_limit_retune(&s->limit, terms, initial_percent, now_ns);
+    if (!tg_limit_is_set(&s->limit))
+        terms_put(terms);
+    terms_put(old);
+    return true;
+}
+
 bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,
                      int initial_percent, int64_t now_ns)
 {
-    if (s->source == source && tg_limit_spec_equal(&s->limit.spec, spec))
+    if (!scope_retune(s, spec, initial_percent, now_ns) && s->source == source)
         return false;
-    if (tg_limit_is_set(&s->limit))
-        tg_limit_retune(&s->limit, spec, initial_percent, now_ns);
-    else
-        tg_limit_init(&s->limit, spec, initial_percent, now_ns);
     s->source = source;
     s->over = (struct dry_run_counts){0, 0, 0};
     return true;

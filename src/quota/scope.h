@@ -72,6 +72,10 @@ struct waits *scope_waits(struct scope *s);
 bool scope_set_limit(struct scope *s, const struct tg_limit_spec *spec, enum limit_source source,
                      int initial_percent, int64_t now_ns);
 
+/* The limit alone, which follows something: source, and what a dry run has counted, stay. */
+bool scope_retune(struct scope *s, const struct tg_limit_spec *spec, int initial_percent,
+                  int64_t now_ns);
+
 /* Begins or ends a dry run. True when something changed. */
 bool scope_set_dry_run(struct scope *s, bool dry_run);
 

@@ -47,7 +47,7 @@ static void charge(struct waitq *q, struct waiter *w, int64_t cost)
 
 static bool choose_unit(struct waitq *q)
 {
-    const struct tg_limit_spec *spec = &q->scope->limit.spec;
+    const struct tg_limit_spec *spec = tg_limit_spec_of(&q->scope->limit);
     bool changed = cost_choose_unit(&q->cost, spec);
     q->tree.rate = cost_rate(&q->cost, spec);
     return changed;

@@ -304,7 +304,8 @@ static void run_limit(uint64_t seed)
     struct watched w[4] = {{0}};
     struct tg_limit_spec spec = any_limit_spec(&rng);
     int64_t now_ns = 0;
-    tg_limit_init(&l, &spec, (int)below(&rng, 101), now_ns);
+    struct tg_limit_terms terms[2] = {tg_limit_terms_make(&spec)}, *next = &terms[1];
+    tg_limit_init(&l, &terms[0], (int)below(&rng, 101), now_ns);
     watch_spec(w, &spec);
 
     for (int i = 0; i < STEPS; i++) {
@@ -322,7 +323,9 @@ static void run_limit(uint64_t seed)
         }
         if (below(&rng, 20) == 0) {
             spec = any_limit_spec(&rng);
-            tg_limit_retune(&l, &spec, 10, now_ns);
+            *next = tg_limit_terms_make(&spec);
+            tg_limit_retune(&l, next, 10, now_ns);
+            next = next == terms ? &terms[1] : terms;
             watch_spec(w, &spec);
         }
     }

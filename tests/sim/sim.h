@@ -142,7 +142,7 @@ static inline __int128 sim_excess(__int128 excess, const struct tg_rate_spec *r,
 static inline void sim_check_contract(struct sim_scope *s, uint64_t msgs, uint64_t bytes)
 {
     int64_t dt_ns = s->sim->now_ns - s->excess_at_ns;
-    const struct tg_limit_spec *spec = &s->scope.limit.spec;
+    const struct tg_limit_spec *spec = tg_limit_spec_of(&s->scope.limit);
     s->excess_msgs = sim_excess(s->excess_msgs, &spec->msgs, dt_ns, msgs);
     s->excess_bytes = sim_excess(s->excess_bytes, &spec->bytes, dt_ns, bytes);
     s->excess_at_ns = s->sim->now_ns;

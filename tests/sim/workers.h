@@ -303,7 +303,7 @@ static inline void w_send(struct w_producer *p)
 {
     struct w_topic *t = p->topic;
     struct world *w = t->world;
-    w_check_window(w, &t->window, &t->scope.limit.spec, p->frame_msgs, p->frame_bytes);
+    w_check_window(w, &t->window, tg_limit_spec_of(&t->scope.limit), p->frame_msgs, p->frame_bytes);
     for (uint32_t i = 0; i < t->chain.count; i++) {
         struct w_quota *wq = w_quota_of(t->chain.quota[i]);
         if (!wq->unchecked)

@@ -16,12 +16,22 @@ static struct tg_limit_spec msgs_per_s(int64_t rate, int64_t burst, int64_t peak
     return (struct tg_limit_spec){.msgs = {.rate = rate, .burst = burst, .peak = peak}};
 }
 
+/* Kept to the end: limits borrow them. */
+static const struct tg_limit_terms *terms_of(const struct tg_limit_spec *spec)
+{
+    static struct tg_limit_terms kept[512];
+    static size_t count;
+    assert_true(count < sizeof kept / sizeof kept[0]);
+    kept[count] = tg_limit_terms_make(spec);
+    return &kept[count++];
+}
+
 static struct tg_limit make(struct tg_limit_spec spec, int initial_percent)
 {
     struct tg_limit l;
     assert_true(tg_limit_check(&spec) == TG_LIMIT_OK ||
                 tg_limit_check(&spec) == TG_LIMIT_BURST_SMALL);
-    tg_limit_init(&l, &spec, initial_percent, 0);
+    tg_limit_init(&l, terms_of(&spec), initial_percent, 0);
     return l;
 }
 
@@ -44,6 +54,19 @@ static void test_zero_initialised_limits_nothing(void **state)
     assert_int_equal(tg_limit_wait_ns(&l, 0), 0);
     assert_int_equal(tg_limit_balance_msgs(&l, 0), INT64_MAX);
     assert_int_equal(tg_limit_balance_bytes(&l, 0), INT64_MAX);
+}
+
+static void test_limits_of_the_same_terms_are_spent_apart(void **state)
+{
+    (void)state;
+    struct tg_limit_spec spec = msgs_per_s(10, 0, 0);
+    const struct tg_limit_terms *terms = terms_of(&spec);
+    struct tg_limit a, b;
+    tg_limit_init(&a, terms, 100, 0);
+    tg_limit_init(&b, terms, 100, 0);
+    assert_int_equal(admit(&a, 100, 1, 0), 10);
+    assert_int_equal(tg_limit_balance_msgs(&b, 0), 10);
+    assert_true(tg_limit_spec_equal(tg_limit_spec_of(&a), &spec));
 }
 
 /* As in Pulsar: 0 and -1 lift a limit. Blocking is a reason of its own, not a rate. */
@@ -197,7 +220,7 @@ static void test_changing_a_limit_grants_no_fresh_burst_and_forgives_no_debt(voi
     for (int i = 0; i < 100; i++) {
         spec.msgs.rate = 100 + i;
         spec.bytes.rate = 1000 + i;
-        tg_limit_retune(&l, &spec, 10, 0);
+        tg_limit_retune(&l, terms_of(&spec), 10, 0);
     }
     assert_int_equal(tg_limit_balance_msgs(&l, 0), 0);
     assert_int_equal(tg_limit_balance_bytes(&l, 0), -5000);
@@ -209,7 +232,7 @@ static void test_lowering_a_limit_clamps_the_balance(void **state)
     (void)state;
     struct tg_limit l = make(msgs_per_s(1000, 0, 0), 100);
     struct tg_limit_spec low = msgs_per_s(10, 0, 0);
-    tg_limit_retune(&l, &low, 100, 0);
+    tg_limit_retune(&l, terms_of(&low), 100, 0);
     assert_int_equal(tg_limit_balance_msgs(&l, 0), 10);
 }
 
@@ -219,7 +242,7 @@ static void test_raising_a_limit_shortens_the_wait(void **state)
     struct tg_limit l = make(msgs_per_s(10, 0, 0), 100);
     tg_limit_charge(&l, 60, 0, 0);
     struct tg_limit_spec high = msgs_per_s(1000, 0, 0);
-    tg_limit_retune(&l, &high, 100, 0);
+    tg_limit_retune(&l, terms_of(&high), 100, 0);
     assert_int_equal(tg_limit_wait_ns(&l, 0), 50 * MS + 1);
 }
 
@@ -229,7 +252,7 @@ static void test_removing_a_limit_admits_at_once(void **state)
     struct tg_limit l = make(msgs_per_s(10, 0, 0), 100);
     tg_limit_charge(&l, 1000, 0, 0);
     struct tg_limit_spec none = {0};
-    tg_limit_retune(&l, &none, 10, 0);
+    tg_limit_retune(&l, terms_of(&none), 10, 0);
     assert_false(tg_limit_is_set(&l));
     assert_true(tg_limit_has_tokens(&l, 0));
     assert_int_equal(tg_limit_wait_ns(&l, 0), 0);
@@ -242,7 +265,7 @@ static void test_a_dimension_newly_limited_starts_like_a_fresh_one(void **state)
     struct tg_limit l = make(spec, 100);
     tg_limit_charge(&l, 70, 5000, 0);
     spec.bytes.rate = 1000;
-    tg_limit_retune(&l, &spec, 10, 0);
+    tg_limit_retune(&l, terms_of(&spec), 10, 0);
     assert_int_equal(tg_limit_balance_msgs(&l, 0), 30);
     assert_int_equal(tg_limit_balance_bytes(&l, 0), 100);
 }
@@ -353,7 +376,7 @@ static void test_an_hours_burst_under_a_peak_of_twice_the_rate(void **state)
     struct tg_limit l = {0};
     struct tg_limit_spec spec = {.msgs = {.rate = 100, .burst = 100 * hour, .peak = 200}};
     assert_int_equal(tg_limit_check(&spec), TG_LIMIT_OK);
-    tg_limit_init(&l, &spec, 100, 0);
+    tg_limit_init(&l, terms_of(&spec), 100, 0);
     int64_t sent = 0;
     for (int64_t s = 0; s < 3 * hour; s++) { /* as fast as it goes, looked at each millisecond */
         int64_t before = sent;
@@ -411,8 +434,8 @@ static void test_runs_within_the_room_pass_what_single_messages_pass(void **stat
         bytes[i] = (x = x * 6364136223846793005U + 1442695040888963407U) >> 55;
     for (size_t s = 0; s < sizeof specs / sizeof specs[0]; s++) {
         struct tg_limit one = {0}, runs = {0};
-        tg_limit_init(&one, &specs[s], 10, 0);
-        tg_limit_init(&runs, &specs[s], 10, 0);
+        tg_limit_init(&one, terms_of(&specs[s]), 10, 0);
+        tg_limit_init(&runs, terms_of(&specs[s]), 10, 0);
         for (int64_t now = 0, i = 0; i < 2000; i++) {
             x = x * 6364136223846793005U + 1442695040888963407U;
             now += (int64_t)(x >> 40);
@@ -429,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_an_hours_burst_under_a_peak_of_twice_the_rate),
         cmocka_unit_test(test_runs_within_the_room_pass_what_single_messages_pass),
         cmocka_unit_test(test_zero_initialised_limits_nothing),
+        cmocka_unit_test(test_limits_of_the_same_terms_are_spent_apart),
         cmocka_unit_test(test_rate_0_and_below_is_unlimited_not_blocked),
         cmocka_unit_test(test_a_fresh_limit_starts_with_a_tenth_of_its_burst),
         cmocka_unit_test(test_a_fresh_limit_admits_at_least_one),

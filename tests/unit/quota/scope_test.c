@@ -99,7 +99,8 @@ static void test_a_dry_run_counts_what_is_over_and_never_lacks_tokens(void **sta
     assert_int_equal(s.over.frames, 15);
     assert_int_equal(s.over.bytes, 1500);
     assert_int_equal(scope_wait_ns(&s, 0), 0);
-    assert_int_equal(dry_run_ns(&s.over, &s.limit.spec) / 1000000, 1500); /* 15 at 10 a second */
+    assert_int_equal(dry_run_ns(&s.over, tg_limit_spec_of(&s.limit)) / 1000000,
+                     1500);                                  /* 15 at 10 a second */
     assert_int_equal(tg_limit_balance_msgs(&s.limit, 0), 0); /* what is over is not charged */
 
     assert_true(scope_set_dry_run(&s, false));
