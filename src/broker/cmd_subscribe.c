@@ -199,6 +199,8 @@ const char *cmd_subscribe_problem(const Pulsar__Proto__CommandSubscribe *in)
         return "the subscription name is empty";
     if (len > SUBSCRIPTION_NAME_MAX || !name_is_valid_subscription(in->subscription))
         return "the subscription name is too long or has characters that are not allowed";
+    if (in->consumer_name && !name_is_valid_producer(in->consumer_name))
+        return "the consumer name is too long, or no UTF-8, or has control characters";
     if (in->subtype != TYPE(Exclusive) && in->subtype != TYPE(Shared))
         return "this broker serves the subscription types Exclusive and Shared only";
     if (in->subtype == TYPE(Shared) && in->read_compacted)

@@ -30,7 +30,7 @@ void topic_name_fini(struct topic_name *n);
  * hold anything but '/'. */
 bool name_is_valid(const char *s);
 bool name_is_valid_subscription(const char *s);
-/* Producers' names and what clients say of themselves: any clean text. */
+/* Producers' and consumers' names, and what clients say of themselves: any clean text. */
 bool name_is_valid_producer(const char *s);
 /* "__..." or the system namespace's: not listed to clients. */
 bool name_is_system_topic(const char *local);

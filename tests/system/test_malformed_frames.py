@@ -178,6 +178,17 @@ def test_wrong_names_are_answered_and_the_connection_stays(shared, topic):
         assert c.is_open()
 
 
+@pytest.mark.parametrize("name", [b"x" * 3_000_000, b"\xff", b"a\nb"], ids=["long", "no-utf8", "newline"])
+def test_names_of_producers_and_consumers_are_text_and_bounded(shared, topic, name):
+    """They are kept as long as who has them, and are seen in statistics."""
+    with raw.Connection(shared) as c:
+        c.write(raw.frame(raw.PRODUCER, {1: topic, 2: 1, 3: 1, 4: name}))
+        assert c.expect(raw.ERROR)[1] == [1]
+        c.write(raw.frame(raw.SUBSCRIBE, {1: topic, 2: "sub", 3: 1, 4: 1, 5: 2, 6: name}))
+        assert c.expect(raw.ERROR)[1] == [2]
+        assert c.is_open()
+
+
 def test_bytes_that_come_one_by_one(shared, topic):
     with raw.Connection(shared, handshake=False) as c:
         for data, answer in ((raw.connect(), raw.CONNECTED), (raw.producer(topic), raw.PRODUCER_SUCCESS),
