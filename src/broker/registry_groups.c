@@ -96,12 +96,16 @@ void ns_hang(struct registry *r, struct ns *n, struct group *g)
     ns_make_chains(r, n);
 }
 
+/* Not one namespace after the other: each would look through all partitioned topics. */
 void tenant_hang(struct registry *r, struct tenant *t, struct group *g)
 {
     hang(&t->group, g);
     for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)
         if (n->tenant == t)
-            ns_make_chains(r, n);
+            replace(&n->chain, chain_new(n, NULL));
+    for (struct partitioned *p = r->partitioned; p != NULL; p = p->hh.next)
+        if (p->ns->tenant == t)
+            replace(&p->chain, chain_new(p->ns, p));
 }
 
 /* ---- made, changed, deleted ---- */
