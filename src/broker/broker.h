@@ -9,6 +9,7 @@
 #include "base/budget.h"
 #include "base/log.h"
 #include "broker/events.h"
+#include "broker/in_flight.h"
 #include "broker/letter.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
@@ -79,9 +80,10 @@ struct broker {
     struct meta_store *meta;
     struct shard shard[BROKER_WORKERS_MAX];
     int shards;
-    struct registry *registry; /* on shard[0] */
-    struct quotas *quotas;     /* on shard[0] */
-    struct events *events;     /* on shard[0], but for event_post */
+    struct flight_limit flight_limit; /* of every connection */
+    struct registry *registry;        /* on shard[0] */
+    struct quotas *quotas;            /* on shard[0] */
+    struct events *events;            /* on shard[0], but for event_post */
     struct listener *listener;
     int broker_port;    /* the real one */
     char *service_url;  /* pulsar://host:port as LOOKUP answers it */

@@ -92,51 +92,6 @@ void conn_note_gone(struct conn *c, enum id_kind kind, uint64_t id)
         link_note_gone(c->link, kind, id);
 }
 
-/* ---- in flight ---- */
-
-static bool is_at_limit(const struct conn *c)
-{
-    const struct settings *s = c->shard->broker->settings;
-    uint64_t frames = (uint64_t)s->max_pending_per_connection,
-             bytes = (uint64_t)s->max_pending_bytes;
-    return (frames > 0 && c->in_flight >= frames) || (bytes > 0 && c->in_flight_bytes >= bytes);
-}
-
-static bool is_over_half(const struct conn *c)
-{
-    const struct settings *s = c->shard->broker->settings;
-    uint64_t frames = (uint64_t)s->max_pending_per_connection,
-             bytes = (uint64_t)s->max_pending_bytes;
-    return (frames > 0 && 2 * c->in_flight > frames) ||
-           (bytes > 0 && 2 * c->in_flight_bytes > bytes);
-}
-
-void conn_appended(struct conn *c, uint64_t bytes)
-{
-    c->in_flight++;
-    c->in_flight_bytes += bytes;
-    if (c->is_full || !is_at_limit(c))
-        return;
-    c->is_full = true;
-    if (c->front)
-        front_pause(c->front, REASON_CONNECTION_IN_FLIGHT);
-    else
-        conn_pause_for_producer(c);
-}
-
-void conn_acknowledged(struct conn *c, uint64_t n, uint64_t bytes)
-{
-    c->in_flight -= n;
-    c->in_flight_bytes -= bytes;
-    if (!c->is_full || is_over_half(c))
-        return;
-    c->is_full = false;
-    if (!c->front)
-        conn_resume_for_producer(c);
-    else if (!links_make_rest(c->front))
-        front_resume(c->front, REASON_CONNECTION_IN_FLIGHT);
-}
-
 /* ---- pausing ---- */
 
 int64_t conn_unread_ns(const struct conn *c, int64_t now_ns)

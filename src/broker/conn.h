@@ -49,9 +49,7 @@ struct conn {
     uint64_t max_producer_id; /* highest id ever opened here: a SEND to one below was closed */
     uint32_t producer_count, consumer_count;
     uint32_t pausing;           /* producers here that want its socket unread */
-    uint64_t in_flight;         /* appended, not yet acknowledged: messages or batches, */
-    uint64_t in_flight_bytes;   /* and their bytes */
-    bool is_full;               /* so many that its socket rests until half of them are */
+    struct flight in_flight;    /* appended here, not yet acknowledged */
     bool subscriptions_waiting; /* some consumer here stopped because the output was congested */
 };
 
@@ -91,11 +89,6 @@ void conn_send_pong(struct conn *c);
  * that the client need not ask where. */
 void conn_send_close_producer(struct conn *c, uint64_t producer_id, bool same_broker);
 void conn_send_close_consumer(struct conn *c, uint64_t consumer_id);
-
-/* A message of <bytes> was appended; <n> of <bytes> in all are acknowledged, or not awaited any
- * more. Its socket rests from the limit of what is in flight on, until half of that is. */
-void conn_appended(struct conn *c, uint64_t bytes);
-void conn_acknowledged(struct conn *c, uint64_t n, uint64_t bytes);
 
 /* Reading of its socket stops while any producer, on any worker, wants it stopped. */
 void conn_pause_for_producer(struct conn *c);

@@ -14,10 +14,12 @@ struct front {
     struct conn conn; /* first: this worker's own part of the connection */
     int32_t protocol_version;
     struct pause_set pause;
-    struct timer timer;       /* handshake, then keep-alive */
-    int64_t resumed_ns;       /* when its socket was last read again after a pause */
-    int64_t unread_sum;       /* of the time it was not read; below 0: less now, when it is not */
-    struct link **links;      /* by worker; NULL until the first */
+    struct timer timer;  /* handshake, then keep-alive */
+    int64_t resumed_ns;  /* when its socket was last read again after a pause */
+    int64_t unread_sum;  /* of the time it was not read; below 0: less now, when it is not */
+    struct link **links; /* by worker; NULL until the first */
+    struct flight far_in_flight; /* of all links: sent there, and in flight for all it knows */
+    bool is_full;             /* so much is in flight that its socket rests until half of it is */
     struct route *routes;     /* ids that live on other workers (route.h) */
     uint32_t far[2];          /* so many of them are producers, consumers: by id_kind */
     struct route *last_route; /* the last one looked up: SENDs come in runs */

@@ -7,7 +7,8 @@
  * A parcel is what one turn has for one link, so a busy link costs one letter a turn and direction.
  * Frames that were sent and not yet handled are counted; over LINK_FRAMES_MAX (the other worker
  * does not keep up) the socket rests. Output that the socket has not taken is counted at the far
- * end, which stops dispatching over STREAM_OUTPUT_HIGH, as it does for a socket of its own.
+ * end, which stops dispatching over STREAM_OUTPUT_HIGH, as it does for a socket of its own. What is
+ * in flight is in_flight.h's.
  *
  * Life: made by the first frame; closed by the front's end: the far end then gives up its producers
  * and consumers, answers, and the near end frees it. */
@@ -18,31 +19,11 @@
 
 #include "broker/front.h"
 #include "broker/letter.h"
+#include "broker/parcel.h"
 #include "broker/route.h"
 
 enum {
     LINK_FRAMES_MAX = 8 * 1024 * 1024, /* on their way to one worker, give or take a frame */
-    PARCEL_MIN = 1024,
-    GONE_FIRST = 8,
-};
-
-/* An id at the far end that names no producer or consumer there (any more). */
-struct gone_id {
-    enum id_kind kind;
-    uint64_t id;
-};
-
-/* What one turn has for the other end. Freed by who reads it. */
-struct parcel {
-    struct letter letter; /* first */
-    struct link *link;
-    char *close_why; /* far to near: close the connection, for this reason; or NULL */
-    bool pausing;    /* far to near: some producer there wants the socket unread */
-    size_t len, cap;
-    uint8_t *bytes; /* whole frames */
-    uint64_t opens; /* PRODUCERs and SUBSCRIBEs in it and in all before it; back: handled so far */
-    struct gone_id *gone; /* far to near: after so many of them */
-    uint32_t gone_len, gone_cap;
 };
 
 struct link {
@@ -55,6 +36,9 @@ struct link {
     bool far_pausing;       /* it is counted in the front's pause set */
     size_t owed_bytes;      /* output that the socket has not taken yet */
     uint64_t opens;         /* forwarded */
+    struct flight sent;     /* SENDs forwarded, in all */
+    struct flight settled;  /* of these, not in flight as far as the far end has told */
+    bool far_knows_full;    /* the last parcel said that the front is at its limit */
     struct letter close, drained;
     _Atomic bool drained_on_way; /* <drained> is posted and not read */
     /* far end */
@@ -63,6 +47,9 @@ struct link {
     struct link *next_far; /* far_shard->links_back, when <back> is set */
     bool is_open;
     uint64_t opens_handled;
+    struct flight handled; /* SENDs, in all */
+    struct flight told;    /* of these, not in flight as of the last parcel */
+    bool near_is_full;     /* it waits for what is in flight to go down */
     struct letter closed;
     /* both */
     char *peer, *client_version; /* never change */
@@ -79,6 +66,10 @@ struct link {
 void link_forward(struct front *f, struct shard *at, const struct frame *frame);
 /* The same for PRODUCER and SUBSCRIBE: returns how many of these have been forwarded to <at>. */
 uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame);
+/* And for SEND: it is in flight from now on. */
+void link_forward_send(struct front *f, struct shard *at, const struct frame *frame);
+/* The front is at its limit of what is in flight. */
+void links_tell_full(struct front *f);
 /* Some link of it makes its socket rest, since the other worker does not keep up. */
 bool links_make_rest(const struct front *f);
 /* The front's socket is read again, or not any more. */
@@ -96,6 +87,8 @@ int64_t link_unread_sum(const struct link *l); /* as front.h's */
 bool link_is_congested(struct link *l);
 /* Some producer there wants the socket unread, or none does any more. */
 void link_set_pausing(struct link *l, bool pausing);
+/* What is in flight at the far end is another. */
+void link_in_flight_changed(struct link *l);
 void link_ask_to_close(struct link *l, const char *why);
 /* Perhaps the id names nothing there any more: then the near end is told, and forgets its way. */
 void link_note_gone(struct link *l, enum id_kind kind, uint64_t id);

@@ -461,7 +461,7 @@ static void acknowledged_at_connection(struct producer *p, uint64_t bytes)
 {
     struct conn *c = p->conn ? p->conn : conn_find(p->topic->shard, p->conn_id);
     if (c)
-        conn_acknowledged(c, 1, bytes);
+        conn_acknowledged(c, bytes);
 }
 
 static void acknowledge(struct producer *p, const struct in_flight *f, uint64_t entry)

@@ -2,9 +2,9 @@
  * force is the one set so, else broker.conf's.
  *
  * All workers read the broker's settings, which therefore never change. What is dynamic is the
- * control worker's: it changes a copy, reads that (place_rate, broker_apply_quota), and gives what
- * follows to the topics where they live. So no row of the table may be dynamic that a worker reads
- * in the broker's settings. */
+ * control worker's: it changes a copy, reads that (place_rate, broker_apply_quota), gives what
+ * follows to the topics where they live, and shows all workers the limit of what is in flight. So
+ * no row of the table may be dynamic that a worker reads in the broker's settings. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -125,6 +125,7 @@ static void dynamic_stored(struct change *c, enum tg_err e)
     take(r, c->name, value);
     log_info("setting %s: %s", c->name, value != NULL ? value : "as in broker.conf");
     broker_apply_quota(r);
+    flight_limit_set(r->shard->broker, &r->settings);
     if (same_for_topics(&before, &r->settings))
         change_end(c, TG_OK);
     else

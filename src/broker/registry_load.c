@@ -300,6 +300,7 @@ static void settle(struct load *l)
     for (struct topic *t = r->shard->topics; t != NULL; t = t->hh.next)
         topic_trim(t);
     broker_apply_quota(r);
+    flight_limit_set(r->shard->broker, &r->settings);
     for (struct tenant *t = r->tenants; t != NULL; t = t->hh.next)
         tenant_apply_quota(t);
     for (struct ns *n = r->namespaces; n != NULL; n = n->hh.next)

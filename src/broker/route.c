@@ -206,7 +206,7 @@ static void handle_send(struct front *f, const struct frame *frame)
     if (f->routes && command_parse_send(frame->command, frame->command_len, &s) == TG_OK)
         r = find_route(f, ID_PRODUCER, s.producer_id);
     if (r)
-        link_forward(f, r->at, frame);
+        link_forward_send(f, r->at, frame);
     else
         cmd_send(&f->conn, frame);
 }

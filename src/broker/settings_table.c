@@ -203,11 +203,11 @@ const struct setting setting_table[] = {
     {.name = "maxPendingPublishRequestsPerConnection",
      AT(max_pending_per_connection),
      .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
      .standard = "1000",
      .max = 100000000,
-     .doc = "A connection with this many messages (or batches) stored and not yet acknowledged is "
-            "not read until half of them are; 0: no bound. Counted by worker, where a "
-            "connection's topics live on several."},
+     .doc = "A connection with this many messages (or batches) stored and not yet acknowledged, on "
+            "whatever worker, is not read until half of them are; 0: no bound."},
     {.name = "maxMessagePublishBufferSizeInMB",
      AT(publish_buffer_mb),
      .kind = SETTING_WHOLE,
@@ -292,6 +292,7 @@ const struct setting setting_table[] = {
     {.name = "tidegateMaxPendingPublishBytesPerConnection",
      AT(max_pending_bytes),
      .kind = SETTING_WHOLE,
+     .is_dynamic = 1,
      .standard = "0",
      .max = INT64_C(1) << 40,
      .doc = "The same as maxPendingPublishRequestsPerConnection in bytes."},

@@ -6,6 +6,7 @@
  *   FAULT_FULL_WHILE=file   while this file exists, writes and allocations fail with ENOSPC
  *   FAULT_EIO_WHILE=file    while this file exists, pwritev fails with EIO
  *   FAULT_SYNC_DELAY_MS=n   fdatasync takes so much longer
+ *   FAULT_SYNC_WHILE=file   while this file exists, fdatasync does not return
  *
  * Calls covered: pwritev, pwrite, write (ENOSPC only), fdatasync, fsync (counted with fdatasync),
  * fallocate, ftruncate to a larger size. Names with 64 at the end are covered too. */
@@ -69,8 +70,11 @@ static bool fail_write(int fd)
 static bool fail_sync(int fd)
 {
     const char *nth = getenv("FAULT_FDATASYNC_NTH"), *delay = getenv("FAULT_SYNC_DELAY_MS");
-    if ((!nth && !delay) || !concerns(fd))
+    bool waits = getenv("FAULT_SYNC_WHILE") != NULL;
+    if ((!nth && !delay && !waits) || !concerns(fd))
         return false;
+    while (waits && exists("FAULT_SYNC_WHILE"))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     if (delay) {
         long ms = atol(delay);
         struct timespec ts = {ms / 1000, ms % 1000 * 1000000};

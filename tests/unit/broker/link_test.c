@@ -97,6 +97,31 @@ static void look_at_front(struct world *w, void *arg)
     *(bool *)arg = f->pause.reasons != 0;
 }
 
+/* What the front on worker 0 counts as in flight. */
+static void look_in_flight(struct world *w, void *arg)
+{
+    struct front *f = front_of(w->broker.shard[0].conns);
+    *(struct flight *)arg = flight_plus(f->conn.in_flight, f->far_in_flight);
+}
+
+static uint64_t in_flight(struct world *w)
+{
+    struct flight n;
+    on_worker(w, look_in_flight, &n);
+    return n.frames;
+}
+
+static void limit_in_flight(struct world *w, void *arg)
+{
+    w->settings.max_pending_per_connection = *(int *)arg;
+    flight_limit_set(&w->broker, &w->settings);
+}
+
+static void set_limit_in_flight(struct world *w, int frames)
+{
+    on_worker(w, limit_in_flight, &frames);
+}
+
 static bool rests(struct world *w)
 {
     bool r;
@@ -111,6 +136,7 @@ static void test_frames_for_a_worker_that_stands_still_are_bounded(void **state)
     struct standstill s;
     int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
     uint64_t sent = 0;
+    set_limit_in_flight(w, 0); /* else it rests long before */
     stop_worker(w, 1, &s);
     while (!rests(w)) {
         assert_true(mono_now_ns() < end_ns);
@@ -233,6 +259,65 @@ static void test_a_full_box_delays_letters_and_loses_none(void **state)
     free(n);
 }
 
+/* ---- what a connection has in flight over there ---- */
+
+static void wait_until_rests(struct world *w)
+{
+    int64_t end_ns = mono_now_ns() + WAIT_S * MONO_S;
+    while (!rests(w)) {
+        assert_true(mono_now_ns() < end_ns);
+        usleep(1000);
+    }
+}
+
+static void test_what_was_forwarded_is_in_flight_though_the_box_is_full(void **state)
+{
+    struct world *w = *state;
+    struct pair p = open_pair(w);
+    struct numbered *n = xcalloc(LETTERS, sizeof *n);
+    struct standstill s;
+    next_number = 0;
+    sem_init(&all_read, 0, 0);
+    set_limit_in_flight(w, 8);
+    stop_worker(w, 1, &s);
+    on_worker(w, post_all, n);
+    send_run(&p.here, 1, 0, 100);
+    wait_until_rests(w);
+    assert_int_equal(in_flight(w), 8);
+    go_on(&s);
+    expect_receipts(&p.here, 1, 0, 100);
+    wait_sem(&all_read);
+    assert_int_equal(in_flight(w), 0);
+    assert_false(rests(w));
+    close_pair(&p);
+    sem_destroy(&all_read);
+    free(n);
+}
+
+static void test_a_limit_in_flight_is_changed_while_a_connection_rests_for_it(void **state)
+{
+    struct world *w = *state;
+    struct pair p = open_pair(w);
+    struct standstill s;
+    set_limit_in_flight(w, 4);
+    stop_worker(w, 1, &s);
+    send_run(&p.here, 1, 0, 100);
+    wait_until_rests(w);
+    assert_int_equal(in_flight(w), 4);
+    set_limit_in_flight(w, 20); /* the four are less than half: the next acknowledgement tells */
+    go_on(&s);
+    expect_receipts(&p.here, 1, 0, 100);
+    stop_worker(w, 1, &s);
+    send_run(&p.here, 1, 100, 200);
+    wait_until_rests(w);
+    assert_int_equal(in_flight(w), 20);
+    set_limit_in_flight(w, 0);
+    go_on(&s);
+    expect_receipts(&p.here, 1, 100, 200);
+    assert_int_equal(in_flight(w), 0);
+    close_pair(&p);
+}
+
 /* ---- how long the socket was not read, as each end sees it ---- */
 
 struct unread {
@@ -294,6 +379,8 @@ int main(void)
         CASE(test_a_stop_while_a_worker_stands_still_waits_for_it),
         CASE(test_what_a_client_cancels_while_it_is_being_opened_is_not_opened),
         CASE(test_a_full_box_delays_letters_and_loses_none),
+        CASE(test_what_was_forwarded_is_in_flight_though_the_box_is_full),
+        CASE(test_a_limit_in_flight_is_changed_while_a_connection_rests_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

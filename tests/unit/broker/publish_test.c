@@ -220,6 +220,7 @@ static void allow_four_in_flight(struct world *w, void *arg)
 {
     (void)arg;
     w->settings.max_pending_per_connection = 4;
+    flight_limit_set(&w->broker, &w->settings);
 }
 
 static void test_what_a_producer_leaves_in_flight_counts_at_its_connection(void **state)

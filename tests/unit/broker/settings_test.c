@@ -130,7 +130,7 @@ static void test_what_is_dynamic_is_taken_back_one_by_one(void **state)
     settings_init(&file);
     accepted(&file, "maxPublishRatePerTopicInMessages", "70");
     settings_each(&file, count_dynamic, &n);
-    assert_int_equal(n, 17);
+    assert_int_equal(n, 19);
     assert_false(settings_is_dynamic("maxMessageSize"));
     assert_false(settings_is_dynamic("zookeeperServers"));
     now = file;
