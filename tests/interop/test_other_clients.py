@@ -256,3 +256,34 @@ def test_goodput_of_a_short_send_timeout(start, shared, connect, topic):
     assert 540 <= sum(per_second) <= 660
     for begin in range(10, 60, 10):
         assert 85 <= sum(per_second[begin:begin + 10]) <= 110, f"from second {begin}"
+
+
+@long
+def test_javas_default_window_of_64_mb(start, make_broker, connect, topic):
+    """The hard case: a window of two minutes of the limit. It never fits, so each release has all of it sent again, but
+    no more often than what is parked lasts, 10 s; here lies no more than that, and nothing is lost."""
+    if not start.name.startswith("java"):
+        pytest.skip("others have a window in messages")
+    rate, seconds, window = 500, 40, 64 * MB // 1000
+    broker = make_broker("--memory", "64m")
+    limited(broker, topic, messages=rate)
+    keep(broker, topic)
+    empty = largest = broker.memory_bytes()
+    client = start(topic, broker=broker, seconds=seconds, window=0, drain=60)
+    end = time.monotonic() + seconds + 1
+    while time.monotonic() < end:
+        largest = max(largest, broker.memory_bytes())
+        time.sleep(0.1)
+    stats = broker.stats(topic)
+    accepted, holds, again = stats["msgInCounter"], stats["holds"], stats["discardedMessages"]
+    admitted = admissions(broker, topic)
+    broker.ok("DELETE", f"/{harness.rest_path(topic)}/publishRate")
+    report = client.report()["a"]
+    print(f"{accepted} accepted, {holds} holds, {again} sent again ({again / accepted:.1f} for one), at most "
+          f"{again / holds:.0f} a hold, resident {largest / MB:.0f} MB at most, {empty / MB:.0f} MB before")
+    assert others.compare(report, others.stored(connect, broker, topic)) == list(range(report["sent"]))
+    check_rate(admitted, rate, plain=False)
+    assert report["sent"] > window  # it filled all of it
+    assert 1 <= holds <= 2 + seconds // 8
+    assert again <= 1.1 * holds * window
+    assert largest < empty + 64 * MB
