@@ -223,8 +223,7 @@ static int start_others(struct broker *b)
     return b->shards;
 }
 
-/* The workers have ended, all connections are gone. */
-static void settle(struct broker *b)
+static void settle_letters(struct broker *b)
 {
     bool more = true;
     while (more) {
@@ -234,8 +233,15 @@ static void settle(struct broker *b)
             more = shard_settle(&b->shard[i]) || more;
         }
     }
+}
+
+/* The workers have ended, all connections are gone. */
+static void settle(struct broker *b)
+{
+    settle_letters(b);
     for (int i = 0; i < b->shards; i++)
         links_free_all(&b->shard[i]);
+    settle_letters(b); /* what ended with the links may have been told */
 }
 
 int broker_run(struct broker *b, void (*on_ready)(void *ctx), void *ctx)

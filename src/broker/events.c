@@ -30,6 +30,7 @@ struct events {
 
 struct event_letter {
     struct letter letter; /* first */
+    struct events *to;
     int64_t wall_ns;
     enum event_type type;
     uint32_t dropped; /* at its worker, before it */
@@ -88,16 +89,19 @@ static void record(struct events *e, const struct event_letter *l)
     keep(e, text);
 }
 
-static void letter_free(struct letter *l)
+/* Also when it is dropped: what ends because the broker stops is told, too. */
+static void take(struct letter *letter)
 {
-    json_decref(((struct event_letter *)l)->facts);
+    struct event_letter *l = (struct event_letter *)letter;
+    record(l->to, l);
+    json_decref(l->facts);
     free(l);
 }
 
 static void on_event(struct letter *l, struct shard *at)
 {
-    record(at->broker->events, (struct event_letter *)l);
-    letter_free(l);
+    (void)at;
+    take(l);
 }
 
 /* ---- any worker ---- */
@@ -112,14 +116,15 @@ void event_post(struct shard *s, enum event_type t, json_t *facts)
         return;
     }
     struct event_letter *l = xcalloc(1, sizeof *l);
+    l->to = s->broker->events;
     l->wall_ns = shard_wall_ns(s);
     l->type = t;
     l->dropped = dropped;
     l->facts = facts;
     if (s == control)
-        on_event(&l->letter, s);
+        take(&l->letter);
     else
-        letter_post(s, control, &l->letter, on_event, letter_free);
+        letter_post(s, control, &l->letter, on_event, take);
 }
 
 void event_buffer_full(struct shard *s, enum event_buffer what)

@@ -178,3 +178,32 @@ def test_follow_prints_what_comes(shared, topic):
     assert f'name="{topic}"' in shared.cli("events").stdout
     last = shared.ok("GET", "/events")["next"]
     assert shared.cli("events", "--since", str(last)).stdout == ""
+
+
+def test_the_end_of_waiting_is_told_when_the_broker_stops(make_broker):
+    """Of who waits on any worker, for a topic there or on the other one."""
+    b = make_broker("--workers", "2")
+    connections = [raw.Connection(b) for _ in range(2)]  # one on each worker
+    topics = [f"persistent://public/default/on-{i}" for i in range(2)]
+    for c, topic in zip(connections, topics):
+        c.create_producer(topic, 1)  # it lives there from now on
+        c.write(raw.send(0, producer_id=1) + raw.send(1, producer_id=1))
+        for _ in range(2):
+            c.expect(raw.SEND_RECEIPT)
+        b.ok("POST", f"/{harness.rest_path(topic)}/dispatchRate",
+             {"dispatchThrottlingRateInMsg": 1, "dispatchThrottlingRateInByte": -1, "ratePeriodInSecond": 3600})
+    names = [(topic, f"of-{i}") for topic in topics for i in range(2)]
+    for n, (topic, name) in enumerate(names):
+        c = connections[n % 2]
+        c.write(raw.subscribe(topic, name, n))
+        c.expect(raw.SUCCESS)
+    for n in range(len(names)):
+        connections[n % 2].write(raw.flow(10, n))
+    for topic, name in names:
+        find(b, "throttling-begins", topic=topic, subscription=name)
+    assert b.stop() == 0
+    written = [json.loads(line) for line in (b.data_dir / "events.jsonl").read_text().splitlines()]
+    ended = [(e["topic"], e["subscription"]) for e in written if e["event"] == "throttling-ends"]
+    assert sorted(ended) == sorted(names)
+    for c in connections:
+        c.close()
