@@ -102,7 +102,7 @@ void topic_line_claim_answered(struct topic_line *l)
     int64_t now_ns = shard_now_ns(l->topic->shard);
     waitq_kick(&l->waiters, now_ns);
     if (!l->waiters.firing) /* else the answer came at once: the grant that asked goes on */
-        topic_line_fired(&l->timer, now_ns);
+        l->timer.fire(&l->timer, now_ns);
 }
 
 /* ---- changes ---- */

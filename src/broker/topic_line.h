@@ -54,7 +54,9 @@ void topic_line_init(struct topic_line *l, struct topic *t, const struct waitq_o
 /* Nobody waits; a claim that is still there is dropped: the workers have ended. */
 void topic_line_fini(struct topic_line *l);
 void topic_line_arm(void *line, int64_t deadline_ns);
-void topic_line_fired(struct timer *t, int64_t now_ns); /* its timer */
+/* What its timer does. An owner that has more to do then gives the timer a function of its own,
+ * which calls this; it is called when a claim is answered, too. */
+void topic_line_fired(struct timer *t, int64_t now_ns);
 
 /* ---- one frame ---- */
 
