@@ -15,7 +15,7 @@
 #define OF(type, ptr, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 enum {
-    GROUPS_MAX = 8,
+    GROUPS_MAX = 64,
     WINDOW_MAX = 1 << 20,
     ACKS_MAX = 4096, /* message ids in one ACK */
 };
@@ -41,6 +41,7 @@ struct group {
     struct message message;
     struct histogram latency; /* of frames; of a consumer nothing is timed */
     uint64_t messages;        /* with a receipt, or delivered, in the measured time */
+    uint64_t acknowledged;    /* messages with a receipt, at any time */
     uint64_t frames_done;     /* likewise, of frames */
     uint64_t sent, resent, send_errors, wrong_ids, closed_by_broker;
 };
@@ -94,14 +95,15 @@ struct load {
     int port, pid;
     int conn_count, group_count;
     const char *client_version;
-    double warmup_s, duration_s;
+    double warmup_s, duration_s, drain_s;
+    uint64_t outstanding; /* frames without a receipt */
     struct group groups[GROUPS_MAX];
     struct conn *conns;
     int to_open;     /* producers and consumers that are not ready */
     int to_finish;   /* of those with a number of frames: who is not done */
     bool has_an_end; /* some group has a number of frames: measured from the start, until all are
                         done */
-    bool lookup, sending, measuring, failed;
+    bool lookup, sending, measuring, draining, failed;
     struct timer phase;
     int64_t begin_ns, cpu_ns, target_cpu_ns;
     int64_t wall_ns;
@@ -114,6 +116,7 @@ void parse_options(struct load *l, int argc, char **argv);
 void load_fail(struct load *l, const char *what, const char *detail);
 void load_one_is_ready(struct load *l); /* the last one begins it all */
 void load_one_is_done(struct load *l);  /* it had a number of frames; the last one ends it */
+void load_is_drained(struct load *l);   /* nothing is outstanding any more */
 
 /* conn.c */
 void conn_open(struct conn *c);

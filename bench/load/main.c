@@ -6,8 +6,8 @@
  * its limit and its quiet neighbour are two groups on one connection.
  *
  * All are opened first. Then the warm-up runs, then the measurement, then it ends without waiting
- * for what is outstanding. Where groups have a number of frames, there is no warm-up: it is
- * measured from the first frame, or permit, until the last of them is done. */
+ * for what is outstanding, unless it is to drain. Where groups have a number of frames, there is no
+ * warm-up: it is measured from the first frame, or permit, until the last of them is done. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +51,19 @@ static void end_measuring(struct load *l)
     l->wall_ns = mono_now_ns() - l->begin_ns;
     l->cpu_ns = thread_cpu_ns() - l->cpu_ns;
     l->target_cpu_ns = process_cpu_ns(l->pid) - l->target_cpu_ns;
-    worker_stop(l->w);
+    l->draining = l->drain_s > 0 && l->outstanding > 0;
+    if (l->draining)
+        timer_arm(l->w, &l->phase, mono_now_ns() + (int64_t)(l->drain_s * (double)MONO_S));
+    else
+        worker_stop(l->w);
 }
 
 static void phase_over(struct timer *t, int64_t now_ns)
 {
     struct load *l = OF(struct load, t, phase);
-    if (l->has_an_end) {
+    if (l->draining) {
+        worker_stop(l->w);
+    } else if (l->has_an_end) {
         load_fail(l, "duration", "over, and not all frames are done");
     } else if (l->measuring) {
         end_measuring(l);
@@ -95,6 +101,12 @@ void load_one_is_done(struct load *l)
 {
     if (--l->to_finish == 0)
         end_measuring(l);
+}
+
+void load_is_drained(struct load *l)
+{
+    timer_disarm(l->w, &l->phase);
+    worker_stop(l->w);
 }
 
 static void start(struct worker *w)
@@ -208,13 +220,13 @@ static void print_group(const struct load *l, const struct group *g, bool last)
     printf("  {\"name\": \"%s\", \"messages_per_s\": %.1f, \"messages\": %llu, \"frames\": %llu,\n"
            "   \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f,\n"
            "   \"sent_frames\": %llu, \"resent_frames\": %llu, \"closed_by_broker\": %llu,\n"
-           "   \"send_errors\": %llu, \"wrong_ids\": %llu}%s\n",
+           "   \"send_errors\": %llu, \"wrong_ids\": %llu, \"acknowledged\": %llu}%s\n",
            g->name, (double)g->messages / s, (unsigned long long)g->messages,
            (unsigned long long)g->frames_done, (double)histogram_at(h, 0.5) / 1e3,
            (double)histogram_at(h, 0.99) / 1e3, (double)histogram_at(h, 0.999) / 1e3,
            (double)h->max_ns / 1e3, (unsigned long long)g->sent, (unsigned long long)g->resent,
            (unsigned long long)g->closed_by_broker, (unsigned long long)g->send_errors,
-           (unsigned long long)g->wrong_ids, last ? "" : ",");
+           (unsigned long long)g->wrong_ids, (unsigned long long)g->acknowledged, last ? "" : ",");
 }
 
 static void print_result(const struct load *l)

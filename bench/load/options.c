@@ -15,10 +15,11 @@ static const char load_help[] =
     "  --connections N     1\n"
     "  --warmup S          seconds before measuring, after all are open; 1\n"
     "  --duration S        seconds measured; 5. With frames=: the most it may take\n"
+    "  --drain S           then send nothing more and wait so long for outstanding receipts; 0\n"
     "  --pid P             measure the CPU time of this process (the broker) too\n"
     "  --lookup            look topics up before opening producers, as clients do\n"
     "  --client-version V  of CONNECT; Tidegate-load-1 (a client no broker will try to hold)\n"
-    "  --group SPEC        comma-separated key=value; up to 8 groups; default one group:\n"
+    "  --group SPEC        comma-separated key=value; up to 64 groups; default one group:\n"
     "      name=N          in the result; g0, g1, ...\n"
     "      producers=N     on each connection of the group; 1\n"
     "      consumers=N     instead: a group of consumers\n"
@@ -166,6 +167,9 @@ static void set_option(struct load *l, int option)
     case 'd':
         l->duration_s = atof(optarg);
         break;
+    case 'D':
+        l->drain_s = atof(optarg);
+        break;
     case 'P':
         l->pid = atoi(optarg);
         break;
@@ -191,6 +195,7 @@ void parse_options(struct load *l, int argc, char **argv)
                                             {"connections", required_argument, NULL, 'c'},
                                             {"warmup", required_argument, NULL, 'w'},
                                             {"duration", required_argument, NULL, 'd'},
+                                            {"drain", required_argument, NULL, 'D'},
                                             {"pid", required_argument, NULL, 'P'},
                                             {"group", required_argument, NULL, 'g'},
                                             {"lookup", no_argument, NULL, 'l'},

@@ -21,7 +21,7 @@ static void write_message(struct producer *p, uint64_t frame)
 
 static bool may_send(const struct producer *p)
 {
-    return p->conn->load->sending && p->ready &&
+    return p->conn->load->sending && !p->conn->load->draining && p->ready &&
            p->next_sequence - p->oldest_sequence < (uint64_t)p->group->window &&
            (p->group->frames == 0 || p->next_sequence < p->group->frames) &&
            !stream_is_congested(p->conn->stream);
@@ -32,6 +32,7 @@ static void send_one(struct producer *p, int64_t begin_ns)
     p->sent_ns[p->next_sequence % (uint64_t)p->group->window] = begin_ns;
     write_message(p, p->next_sequence++);
     p->group->sent++;
+    p->conn->load->outstanding++;
     if (p->group->one_write)
         stream_flush(p->conn->stream);
 }
@@ -118,6 +119,7 @@ void producer_receipt(struct conn *c, const uint8_t *p, const uint8_t *end, int6
         return;
     }
     int64_t sent_ns = pr->sent_ns[pr->oldest_sequence++ % (uint64_t)g->window];
+    g->acknowledged += (uint64_t)g->batch;
     if (c->load->measuring) {
         histogram_add(&g->latency, now_ns - sent_ns);
         g->messages += (uint64_t)g->batch;
@@ -125,6 +127,8 @@ void producer_receipt(struct conn *c, const uint8_t *p, const uint8_t *end, int6
     }
     if (pr->oldest_sequence == g->frames)
         load_one_is_done(c->load);
+    if (--c->load->outstanding == 0 && c->load->draining)
+        load_is_drained(c->load);
     if (!pr->touched) {
         pr->touched = true;
         pr->next_touched = c->touched;
