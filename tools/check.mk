@@ -38,7 +38,7 @@ interop: ## official clients and pulsar-admin (LONG=1: the long ones too)
 	$(Q)$(SUBMAKE) $(JOBS) build/tidegate
 	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 interop-python interop-admin
 .PHONY: interop-python interop-admin
-interop-python: $(B)/tidegate
+interop-python: $(B)/tidegate $(B)/bench/load
 	$(Q)$(PYTEST) tests/interop --ignore tests/interop/test_other_clients.py $(TESTS)
 interop-admin: $(B)/tidegate
 	$(Q)TIDEGATE=$(CURDIR)/$(B)/tidegate tests/interop/pulsar-admin.sh
@@ -56,7 +56,7 @@ check-workers: ## the shorter system and client tests with other numbers of work
 	$(Q)tools/sum-tests $(SUBMAKE) -k -j1 $(addprefix check-workers-,$(COUNTS))
 COUNTS ?= 1 4
 .PHONY: check-workers
-check-workers-%: $(B)/tidegate
+check-workers-%: $(B)/tidegate $(B)/bench/load
 	$(Q)WORKERS=$* $(SYSTEM) -m 'not slow' $(TESTS)
 	$(Q)WORKERS=$* $(PYTEST) tests/interop -m 'not slow' $(TESTS)
 
