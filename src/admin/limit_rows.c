@@ -175,7 +175,8 @@ static void show_scope(struct limit_row *row, const struct explain_scope *x, con
 
 static bool is_worth_showing(const struct scope *s)
 {
-    return s->waits != NULL || s->source == LIMIT_FROM_TOPIC;
+    return s->waits != NULL || s->source == LIMIT_FROM_TOPIC ||
+           s->source == LIMIT_FROM_SUBSCRIPTION;
 }
 
 /* Its row, if it is shown; else NULL. */

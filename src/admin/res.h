@@ -75,6 +75,9 @@ void policies_topic_quota_delete(struct call *c);
 void policies_topic_rate_get(struct call *c);
 void policies_topic_rate_set(struct call *c);
 void policies_topic_rate_delete(struct call *c);
+void policies_sub_rate_get(struct call *c);
+void policies_sub_rate_set(struct call *c);
+void policies_sub_rate_delete(struct call *c);
 
 void groups_list(struct call *c);
 void groups_get(struct call *c);

@@ -256,6 +256,80 @@ void policies_topic_rate_delete(struct call *c)
         change_rate(c, &o, NULL);
 }
 
+/* ---- one subscription's ---- */
+
+static const char *subscription_of(const struct call *c)
+{
+    return call_capture(c, CAP_SUB);
+}
+
+static const struct rate_policy *own_sub_rate(const struct call *c, const struct policy_owner *o)
+{
+    return o->place != NULL ? place_own_sub_rate(o->place, subscription_of(c))
+                            : sub_rates_find(o->partitioned->sub_rates, subscription_of(c));
+}
+
+void policies_sub_rate_get(struct call *c)
+{
+    struct policy_owner o;
+    if (!find_owner(c, &o))
+        return;
+    struct rate_policy p = *own_sub_rate(c, &o);
+    if (!p.present && call_flag(c, "applied"))
+        p = applied_rate(c, &o, RATE_OF_SUBSCRIPTION);
+    if (p.present)
+        reply_json(c, 200, policy_to_json(rate_form(RATE_OF_DISPATCH), &p));
+    else
+        reply_status(c, 204);
+}
+
+static void reply_sub_rate(struct call *c, enum tg_err e)
+{
+    if (e == TG_ELIMIT)
+        reply_reason(c, 412, "%d subscriptions of this topic have a rate of their own: no more may",
+                     SUB_RATES_MAX);
+    else if (e == TG_ENOENT)
+        res_no_topic(c);
+    else
+        reply_err(c, e);
+}
+
+static void on_sub_rate(void *ctx, struct place *p, enum tg_err e)
+{
+    (void)p;
+    reply_sub_rate(ctx, e);
+}
+
+static void on_partitioned_sub_rate(void *ctx, enum tg_err e)
+{
+    reply_sub_rate(ctx, e);
+}
+
+static void change_sub_rate(struct call *c, const struct policy_owner *o,
+                            const struct rate_policy *p)
+{
+    if (o->partitioned != NULL)
+        registry_set_partitioned_sub_rate(res_registry(c), o->partitioned, subscription_of(c), p,
+                                          on_partitioned_sub_rate, c);
+    else
+        place_set_sub_rate(o->place, subscription_of(c), p, on_sub_rate, c);
+}
+
+void policies_sub_rate_set(struct call *c)
+{
+    struct policy_owner o;
+    struct rate_policy p;
+    if (find_owner(c, &o) && read_policy(c, rate_form(RATE_OF_DISPATCH), &p))
+        change_sub_rate(c, &o, &p);
+}
+
+void policies_sub_rate_delete(struct call *c)
+{
+    struct policy_owner o;
+    if (find_owner(c, &o))
+        change_sub_rate(c, &o, NULL);
+}
+
 /* ---- the quotas of a partitioned topic ---- */
 
 /* A topic without partitions is limited by its rates. */

@@ -194,6 +194,11 @@ const struct route routes[] = {
     {POST, TOPIC "/permissions/{name}", permissions_refuse, "501"},
     {DELETE, TOPIC "/permissions/{name}", permissions_refuse, "501"},
 
+    {GET, TOPIC "/{sub}/dispatchRate", policies_sub_rate_get,
+     "dispatch rate of one subscription (?applied=true: in force)"},
+    {POST, TOPIC "/{sub}/dispatchRate", policies_sub_rate_set, "set it"},
+    {DELETE, TOPIC "/{sub}/dispatchRate", policies_sub_rate_delete, "remove it"},
+
     {GET_LONG, TOPIC "/subscriptions", subscriptions_list, "subscriptions"},
     {PUT, SUB, subscriptions_create, "make one at a MessageId, latest or earliest"},
     {DELETE, SUB, subscriptions_delete, "delete it (?force=)"},

@@ -34,6 +34,7 @@
 #include "store/ledger_store.h"
 
 struct subscription;
+struct topic_rates;
 
 /* A topic's: made when it has a limit, or one of its subscriptions has had to wait. */
 struct topic_dispatch {
@@ -138,10 +139,11 @@ bool dispatch_send_one(struct subscription *s, const struct dispatch_leave *l,
 /* ---- limits come and go ---- */
 
 /* Of the topic and of each subscription on it. */
-void dispatch_set_rates(struct topic *t, const struct rate_choice *of_topic,
-                        const struct rate_choice *of_each);
+void dispatch_set_rates(struct topic *t, const struct topic_rates *rates);
 /* Of one that is new. */
-void dispatch_set_rate(struct subscription *s, const struct rate_choice *rate);
+void dispatch_set_rate(struct subscription *s);
+/* What holds for it: a rate of its own, or that of each. */
+struct rate_choice dispatch_rate_of(const struct subscription *s);
 /* The topic has another chain of quotas. */
 void dispatch_chain_changed(struct topic *t);
 void dispatch_limit_free(struct subscription *s);

@@ -64,18 +64,25 @@ void dispatch_follow_own(struct dispatch_limit *lim, int64_t now_ns)
 
 /* ---- limits come and go ---- */
 
-void dispatch_set_rate(struct subscription *s, const struct rate_choice *rate)
+struct rate_choice dispatch_rate_of(const struct subscription *s)
+{
+    const struct topic *t = s->topic;
+    return policy_subscription_rate(sub_rates_find(t->sub_rates, s->name), &t->subscription_rate);
+}
+
+void dispatch_set_rate(struct subscription *s)
 {
     const struct shard *shard = s->shard;
+    struct rate_choice rate = dispatch_rate_of(s);
     int64_t now_ns = shard_now_ns(shard);
     int percent = (int)shard->broker->settings->initial_burst_percent;
-    if (!s->limit && !tg_limit_spec_is_set(&rate->spec))
+    if (!s->limit && !tg_limit_spec_is_set(&rate.spec))
         return;
     struct dispatch_limit *lim = dispatch_limit_of(s);
-    struct rate_choice now = absolute(s->topic, rate);
-    lim->rate = *rate;
+    struct rate_choice now = absolute(s->topic, &rate);
+    lim->rate = rate;
     lim->followed_ns = now_ns;
-    fair_set_weight(&lim->waiter.node, weight_or_1(rate->weight));
+    fair_set_weight(&lim->waiter.node, weight_or_1(rate.weight));
     bool changed = scope_set_limit(&lim->own, &now.spec, now.source, percent, now_ns);
     if (scope_set_dry_run(&lim->own, now.dry_run) || changed)
         dispatch_go_on(lim);
@@ -94,11 +101,13 @@ static void set_rate_of_topic(struct topic *t, const struct rate_choice *rate)
         topic_line_limit_changed(&d->line, now_ns);
 }
 
-void dispatch_set_rates(struct topic *t, const struct rate_choice *of_topic,
-                        const struct rate_choice *of_each)
+void dispatch_set_rates(struct topic *t, const struct topic_rates *rates)
 {
-    set_rate_of_topic(t, of_topic);
-    t->subscription_rate = *of_each;
+    struct sub_rates *before = t->sub_rates;
+    set_rate_of_topic(t, &rates->kind[RATE_OF_DISPATCH]);
+    t->subscription_rate = rates->kind[RATE_OF_SUBSCRIPTION];
+    t->sub_rates = sub_rates_hold(rates->of_sub);
+    sub_rates_drop(before);
     for (struct subscription *s = t->subscriptions; s; s = s->hh.next)
-        dispatch_set_rate(s, of_each);
+        dispatch_set_rate(s);
 }

@@ -64,7 +64,7 @@ struct dispatch_limit *dispatch_limit_of(struct subscription *s)
     scope_init(&lim->own, SCOPE_SUBSCRIPTION, s->name);
     lim->own.side = SIDE_DISPATCH;
     timer_init(&lim->timer, own_fired);
-    waiter_init(&lim->waiter, weight_or_1(s->topic->subscription_rate.weight));
+    waiter_init(&lim->waiter, weight_or_1(dispatch_rate_of(s).weight));
     wait_counts_init(&lim->counts);
     lim->next = (struct claim_amount){1, 1};
     s->limit = lim;

@@ -90,7 +90,7 @@ void place_free(struct place *p)
         waiting_free(w);
     }
     json_decref(p->properties);
-    free(p->policies);
+    place_policies_free(p->policies);
     topic_name_fini(&p->name);
     free(p);
 }
@@ -108,12 +108,15 @@ static void on_arrival(struct letter *l, struct shard *at)
     struct arrival a = *(struct arrival *)l;
     free(l);
     topic_join(a.topic, at, &a.rates);
+    topic_rates_fini(&a.rates);
 }
 
 static void on_lost(struct letter *l)
 {
-    topic_free(((struct arrival *)l)->topic);
-    free(l);
+    struct arrival *a = (struct arrival *)l;
+    topic_free(a->topic);
+    topic_rates_fini(&a->rates);
+    free(a);
 }
 
 /* Its topic, in no shard now, goes to live at <to>. */
@@ -124,6 +127,7 @@ static void settle_at(struct place *p, struct shard *to)
     p->shard = to;
     if (to == control) {
         topic_join(p->topic, to, &rates);
+        topic_rates_fini(&rates);
         return;
     }
     struct arrival *a = xcalloc(1, sizeof *a);
@@ -250,6 +254,10 @@ enum tg_err place_restore(struct registry *r, const struct topic_name *n, const 
         if (e)
             return e;
     }
+    struct sub_rates *of_sub;
+    enum tg_err e = sub_rates_from_row(&of_sub, row, n->full);
+    if (e)
+        return e;
     struct place *p = place_new(r, n, ns, PLACE_READY);
     p->ledger = (uint64_t)json_integer_value(json_object_get(row, "ledger"));
     p->created_wall_ns = json_integer_value(json_object_get(row, "created")) * MONO_MS;
@@ -257,6 +265,8 @@ enum tg_err place_restore(struct registry *r, const struct topic_name *n, const 
     for (int k = 0; k < RATE_KINDS; k++)
         if (policy[k].present)
             place_policies(p)->rate[k] = place_policies(p)->row[k] = policy[k];
+    if (of_sub)
+        place_restore_sub_rates(p, of_sub);
     make_topic(p, NULL);
     return TG_OK;
 }

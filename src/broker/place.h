@@ -91,6 +91,9 @@ void place_delete(struct place *p, bool force, place_done done, void *ctx);
 /* NULL removes the own policy; durable first. */
 void place_set_rate(struct place *p, enum rate_kind kind, const struct rate_policy *rate,
                     place_done done, void *ctx);
+/* The same for one of its subscriptions, there or not. TG_ELIMIT: SUB_RATES_MAX have one. */
+void place_set_sub_rate(struct place *p, const char *subscription, const struct rate_policy *rate,
+                        place_done done, void *ctx);
 /* Takes <properties> (NULL: none); they are put back when they can't be written. */
 void place_set_properties(struct place *p, json_t *properties, place_done done, void *ctx);
 /* Works out what applies to it - the rates (own policy, its partitioned topic's, the namespace's,
@@ -100,6 +103,7 @@ void place_apply_policies(struct place *p);
 struct chain *place_chain(const struct place *p);
 /* Its own policy, which is durable and in force. */
 const struct rate_policy *place_own_rate(const struct place *p, enum rate_kind kind);
+const struct rate_policy *place_own_sub_rate(const struct place *p, const char *subscription);
 struct rate_choice place_rate(const struct place *p, enum rate_kind kind);
 
 /* ---- doing something with the topic where it lives (visit.c) ---- */

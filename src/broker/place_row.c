@@ -54,6 +54,7 @@ static json_t *row_of(const struct place *p)
         json_object_set(row, "properties", p->properties);
     for (int k = 0; p->policies && k < RATE_KINDS; k++)
         policy_into_row(row, rate_form((enum rate_kind)k), &p->policies->row[k]);
+    sub_rates_into_row(row, p->policies ? p->policies->of_sub_row : NULL);
     return row;
 }
 
@@ -97,10 +98,30 @@ struct place_policies *place_policies(struct place *p)
     return p->policies;
 }
 
+void place_policies_free(struct place_policies *own)
+{
+    if (!own)
+        return;
+    sub_rates_drop(own->of_sub);
+    sub_rates_drop(own->of_sub_row);
+    free(own);
+}
+
+void place_restore_sub_rates(struct place *p, struct sub_rates *r)
+{
+    place_policies(p)->of_sub = r;
+    place_policies(p)->of_sub_row = sub_rates_hold(r);
+}
+
 const struct rate_policy *place_own_rate(const struct place *p, enum rate_kind k)
 {
     static const struct rate_policy none;
     return p->policies ? &p->policies->rate[k] : &none;
+}
+
+const struct rate_policy *place_own_sub_rate(const struct place *p, const char *subscription)
+{
+    return sub_rates_find(p->policies ? p->policies->of_sub : NULL, subscription);
 }
 
 struct rate_choice place_rate(const struct place *p, enum rate_kind k)
@@ -118,6 +139,9 @@ struct topic_rates place_rates(const struct place *p)
                                 .entries_as_messages = set->dispatch_entries_as_messages};
     for (int k = 0; k < RATE_KINDS; k++)
         rates.kind[k] = place_rate(p, (enum rate_kind)k);
+    const struct partitioned *whole = whole_of(p);
+    struct sub_rates *own = p->policies ? p->policies->of_sub : NULL;
+    rates.of_sub = sub_rates_hold(whole ? whole->sub_rates : own);
     return rates;
 }
 
@@ -144,6 +168,7 @@ static void in_force(struct visit *v)
         chain_drop(n->place->chain);
         n->place->chain = n->chain;
     }
+    topic_rates_fini(&n->rates);
     free(n);
 }
 
@@ -202,6 +227,72 @@ void place_set_rate(struct place *p, enum rate_kind kind, const struct rate_poli
     c->ctx = ctx;
     own->row[kind] = c->policy;
     place_row_put(p, on_rate_saved, c);
+}
+
+/* ---- the rates of single subscriptions ---- */
+
+struct sub_rate_change {
+    char *by, *subscription;
+    struct rate_policy policy;
+    struct sub_rates *after; /* held; of all changes up to this one */
+    uint64_t number;
+    struct place *place; /* as rate_change's */
+    place_done done;
+    void *ctx;
+};
+
+static void put_table(struct sub_rates **at, struct sub_rates *r)
+{
+    struct sub_rates *before = *at;
+    *at = sub_rates_hold(r);
+    sub_rates_drop(before);
+}
+
+static void on_sub_rate_saved(void *ctx, enum tg_err e)
+{
+    struct sub_rate_change *c = ctx;
+    struct place *p = c->place;
+    struct place_policies *own = place_policies(p);
+    if (!e) {
+        registry_sub_limit_changed(p->shard->broker->registry, c->by, p->name.full, c->subscription,
+                                   place_own_sub_rate(p, c->subscription), &c->policy);
+        put_table(&own->of_sub, c->after);
+        place_apply_policies(p);
+    } else if (own->of_sub_changes == c->number) {
+        put_table(&own->of_sub_row, own->of_sub);
+    }
+    c->done(c->ctx, e ? NULL : p, e);
+    sub_rates_drop(c->after);
+    free(c->subscription);
+    free(c->by);
+    free(c);
+}
+
+void place_set_sub_rate(struct place *p, const char *subscription, const struct rate_policy *rate,
+                        place_done done, void *ctx)
+{
+    static const struct rate_policy none;
+    struct place_policies *own = place_policies(p);
+    struct sub_rates *after;
+    if (!rate)
+        rate = &none;
+    enum tg_err e = sub_rates_with(own->of_sub_row, subscription, rate, &after);
+    if (e) {
+        done(ctx, NULL, e);
+        return;
+    }
+    const char *by = registry_author(p->shard->broker->registry);
+    struct sub_rate_change *c = xcalloc(1, sizeof *c);
+    *c = (struct sub_rate_change){.by = by ? xstrdup(by) : NULL,
+                                  .subscription = xstrdup(subscription),
+                                  .policy = *rate,
+                                  .after = after,
+                                  .number = ++own->of_sub_changes,
+                                  .place = p,
+                                  .done = done,
+                                  .ctx = ctx};
+    put_table(&own->of_sub_row, after);
+    place_row_put(p, on_sub_rate_saved, c);
 }
 
 /* ---- properties ---- */

@@ -24,6 +24,7 @@ static void change_free(struct change *c)
 {
     free(c->name);
     json_decref(c->doc);
+    sub_rates_drop(c->sub_rates);
     topic_name_fini(&c->topic);
     block_free(c->block);
     free(c->by);

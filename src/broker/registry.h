@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "broker/names.h"
 #include "broker/policy_json.h"
+#include "broker/sub_rates.h"
 #include "quota/policy.h"
 
 struct block;
@@ -67,6 +68,7 @@ struct partitioned {
     int partitions;
     json_t *properties;
     struct rate_policy rate[RATE_KINDS];          /* of each partition that has none of its own */
+    struct sub_rates *sub_rates;                  /* of single subscriptions of each partition */
     struct rate_policy quota_policy[LIMIT_SIDES]; /* for all partitions together */
     struct broker_quota *quota[LIMIT_SIDES];      /* which these are limits of */
     struct chain *chain;                          /* of its partitions */
@@ -150,6 +152,10 @@ void registry_set_partitioned_quota(struct registry *r, struct partitioned *p, e
                                     void *ctx);
 void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, enum rate_kind kind,
                                    const struct rate_policy *policy, registry_done done, void *ctx);
+/* For one subscription of each partition. TG_ELIMIT: SUB_RATES_MAX have one. */
+void registry_set_partitioned_sub_rate(struct registry *r, struct partitioned *p,
+                                       const char *subscription, const struct rate_policy *policy,
+                                       registry_done done, void *ctx);
 /* Sets those in <set> and takes out the one named <remove>; each may be NULL. Borrows both. */
 void registry_change_partitioned_properties(struct registry *r, struct partitioned *p, json_t *set,
                                             const char *remove, registry_done done, void *ctx);

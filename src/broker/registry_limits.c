@@ -28,6 +28,15 @@ void registry_limit_changed(struct registry *r, const char *by, const char *kind
                          to->present ? policy_to_json(policy, to) : json_null()));
 }
 
+void registry_sub_limit_changed(struct registry *r, const char *by, const char *topic,
+                                const char *subscription, const struct rate_policy *from,
+                                const struct rate_policy *to)
+{
+    char *name = xasprintf("%s %s", topic, subscription);
+    registry_limit_changed(r, by, "subscription", name, rate_form(RATE_OF_DISPATCH), from, to);
+    free(name);
+}
+
 /* ---- the rounds ---- */
 
 static struct place *next_place(const struct registry *r, const struct place *p)

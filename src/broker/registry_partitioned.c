@@ -51,6 +51,7 @@ void partitioned_free(struct partitioned *p)
     chain_drop(p->chain);
     broker_quotas_let_go(p->quota);
     json_decref(p->properties);
+    sub_rates_drop(p->sub_rates);
     free(p->name);
     free(p);
 }
@@ -426,6 +427,46 @@ void registry_set_partitioned_rate(struct registry *r, struct partitioned *p, en
 {
     struct change *c = policy_change(r, partitioned_begin_set_rate, p, policy, done, ctx);
     c->rate_kind = kind;
+    change_submit(c);
+}
+
+static void partitioned_sub_rate_stored(struct change *c, enum tg_err e)
+{
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    struct sub_rates *before = p->sub_rates;
+    registry_sub_limit_changed(c->registry, c->by, p->name, c->name,
+                               sub_rates_find(before, c->name), &c->policy);
+    p->sub_rates = c->sub_rates;
+    c->sub_rates = NULL;
+    sub_rates_drop(before);
+    change_in_steps(c, apply_to_some);
+}
+
+static void partitioned_begin_set_sub_rate(struct change *c)
+{
+    struct partitioned *p = registry_partitioned(c->registry, c->topic.full);
+    enum tg_err e = TG_ENOENT;
+    if (p != NULL)
+        e = sub_rates_with(p->sub_rates, c->name, &c->policy, &c->sub_rates);
+    if (e != TG_OK) {
+        change_end(c, e);
+        return;
+    }
+    struct partitioned next = *p;
+    next.sub_rates = c->sub_rates;
+    put_row(c, &next, MS_ANY, partitioned_sub_rate_stored);
+}
+
+void registry_set_partitioned_sub_rate(struct registry *r, struct partitioned *p,
+                                       const char *subscription, const struct rate_policy *policy,
+                                       registry_done done, void *ctx)
+{
+    struct change *c = policy_change(r, partitioned_begin_set_sub_rate, p, policy, done, ctx);
+    c->name = xstrdup(subscription);
     change_submit(c);
 }
 

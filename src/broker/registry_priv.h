@@ -27,6 +27,7 @@ struct change {
     struct rate_policy policy;
     enum rate_kind rate_kind;
     enum limit_side side;
+    struct sub_rates *sub_rates; /* held */
     struct topic_name topic;
     int partitions;
     bool is_new, force;
@@ -108,6 +109,10 @@ TG_MUSTCHECK enum tg_err dynamic_restore(struct registry *r, const char *name, c
 void registry_limit_changed(struct registry *r, const char *by, const char *kind, const char *name,
                             const struct policy_form *policy, const struct rate_policy *from,
                             const struct rate_policy *to);
+/* The same of a rate of one subscription. */
+void registry_sub_limit_changed(struct registry *r, const char *by, const char *topic,
+                                const char *subscription, const struct rate_policy *from,
+                                const struct rate_policy *to);
 
 /* ---- blocks (registry_blocks.c) ---- */
 

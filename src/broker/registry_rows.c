@@ -116,6 +116,7 @@ json_t *partitioned_row(const struct partitioned *p)
         json_object_set_new(row, "properties", json_deep_copy(p->properties));
     for (int k = 0; k < RATE_KINDS; k++)
         policy_into_row(row, rate_form((enum rate_kind)k), &p->rate[k]);
+    sub_rates_into_row(row, p->sub_rates);
     put_quotas(row, p->quota_policy);
     return row;
 }
@@ -125,5 +126,5 @@ enum tg_err partitioned_policies_from_row(struct partitioned *p, const json_t *r
     enum tg_err e = quotas_from(p->quota_policy, row, key);
     for (int k = 0; k < RATE_KINDS && e == TG_OK; k++)
         e = policy_from_row(rate_form((enum rate_kind)k), &p->rate[k], row, key);
-    return e;
+    return e == TG_OK ? sub_rates_from_row(&p->sub_rates, row, key) : e;
 }

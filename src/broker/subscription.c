@@ -80,7 +80,7 @@ static struct subscription *subscription_new(struct topic *t, const char *name, 
     cursor_store_init(s);
     HASH_ADD_KEYPTR(hh, t->subscriptions, s->name, strlen(s->name), s);
     if (t->shard)
-        dispatch_set_rate(s, &t->subscription_rate);
+        dispatch_set_rate(s);
     return s;
 }
 

@@ -184,9 +184,15 @@ void topic_set_rates(struct topic *t, const struct topic_rates *rates)
     t->throttle_tailing = rates->throttle_tailing;
     t->entries_as_messages = rates->entries_as_messages;
     t->dispatch_weight = rates->kind[RATE_OF_DISPATCH].weight;
-    dispatch_set_rates(t, &rates->kind[RATE_OF_DISPATCH], &rates->kind[RATE_OF_SUBSCRIPTION]);
+    dispatch_set_rates(t, rates);
     set_weight(&t->publish, weight_or_1(rate->weight));
     set_weight(topic_dispatch_line(t), weight_or_1(t->dispatch_weight));
+}
+
+void topic_rates_fini(struct topic_rates *rates)
+{
+    sub_rates_drop(rates->of_sub);
+    rates->of_sub = NULL;
 }
 
 /* ---- dispatch and trimming ---- */
@@ -337,6 +343,7 @@ void topic_free(struct topic *t)
     publish_forget_in_flight(t);
     message_counts_free(t->counts);
     json_decref(t->properties);
+    sub_rates_drop(t->sub_rates);
     free(t->ring);
     topic_line_fini(&t->publish);
     topic_dispatch_free(t);

@@ -14,6 +14,7 @@
 #include "broker/broker.h"
 #include "broker/names.h"
 #include "broker/place.h"
+#include "broker/sub_rates.h"
 #include "broker/topic_line.h"
 #include "quota/policy.h"
 
@@ -34,9 +35,11 @@ struct in_flight {
     uint32_t messages, bytes;
 };
 
-/* What applies to it, and to each producer, subscription and consumer on it. */
+/* What applies to it, and to each producer, subscription and consumer on it. Made by place_rates,
+ * ended by topic_rates_fini; a topic that was given it has taken what it needs. */
 struct topic_rates {
     struct rate_choice kind[RATE_KINDS];
+    struct sub_rates *of_sub; /* of single subscriptions: held */
     bool throttle_tailing;    /* dispatch limits hold for subscriptions without a backlog, too */
     bool entries_as_messages; /* dispatch limits count a batch as one message */
 };
@@ -69,6 +72,7 @@ struct topic {
     struct topic_dispatch *dispatch;  /* dispatch_limit.h; NULL: no limit, and nobody ever waited */
     uint32_t dispatch_weight;         /* of its line's claims; 0: 1 */
     struct rate_choice subscription_rate;       /* of what each subscription delivers */
+    struct sub_rates *sub_rates;                /* of those that have a rate of their own: held */
     bool throttle_tailing, entries_as_messages; /* see topic_rates */
     uint32_t claims_closing;                    /* of its lines: closed, not released */
     struct visit *rechained; /* chains that it had: they go back when those are */
@@ -116,6 +120,7 @@ void topic_claim_released(struct topic *t);
 bool topics_abandon_endings(struct shard *s);
 /* Puts the limits in force, for those who wait too. */
 void topic_set_rates(struct topic *t, const struct topic_rates *rates);
+void topic_rates_fini(struct topic_rates *rates);
 /* From now on its messages are charged to these quotas, also those that wait. <told> goes back when
  * neither it nor its worker uses those before any more. */
 void topic_set_chain(struct topic *t, const struct chain *chain, struct visit *told);

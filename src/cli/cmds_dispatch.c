@@ -32,11 +32,24 @@
         .name = "dry-run", .help = "count what it would hold up, hold up nobody"                   \
     }
 
-static const struct cli_option rate_options[] = {
-    DISPATCH_NUMBERS,
-    {.name = "relative-to-publish-rate",
-     .letter = "rp",
-     .help = "the rates come on top of what is published now"},
+#define RATE_OPTIONS                                                                               \
+    DISPATCH_NUMBERS,                                                                              \
+    {                                                                                              \
+        .name = "relative-to-publish-rate", .letter = "rp",                                        \
+        .help = "the rates come on top of what is published now"                                   \
+    }
+#define SUBSCRIPTION                                                                               \
+    {                                                                                              \
+        .name = "subscription", .letter = "s", .takes = "NAME",                                    \
+        .help = "of this subscription only, before what holds for each"                            \
+    }
+
+static const struct cli_option rate_options[] = {RATE_OPTIONS, END};
+static const struct cli_option sub_rate_options[] = {SUBSCRIPTION, RATE_OPTIONS, END};
+static const struct cli_option sub_options[] = {SUBSCRIPTION, END};
+static const struct cli_option sub_get_options[] = {
+    SUBSCRIPTION,
+    {.name = "applied", .letter = "ap", .help = "what is in force, also where it is inherited"},
     END,
 };
 
@@ -107,11 +120,39 @@ static enum tg_err subscribe_body(const struct call *c, json_t **out, char **why
         GET(g, "topic", what, "/{topic}", policy, get_policy_options, "?applied={applied}"),       \
         REMOVE(g, "topic", what, "/{topic}", policy)
 
+/* Of each subscription of a topic, or of one. */
+#define OF_SUBSCRIPTIONS(g)                                                                        \
+    {.group = g,                                                                                   \
+     .name = "set-subscription-dispatch-rate",                                                     \
+     .args = {"topic"},                                                                            \
+     .options = sub_rate_options,                                                                  \
+     .method = "POST",                                                                             \
+     .path = "/{topic}/subscriptionDispatchRate",                                                  \
+     .with = "subscription",                                                                       \
+     .path_with = "/{topic}/{subscription}/dispatchRate",                                          \
+     .body = rate_body,                                                                            \
+     .help = "limits what each subscription of a topic gets, or one of them"},                     \
+        {.group = g,                                                                               \
+         .name = "get-subscription-dispatch-rate",                                                 \
+         .args = {"topic"},                                                                        \
+         .options = sub_get_options,                                                               \
+         .method = "GET",                                                                          \
+         .path = "/{topic}/subscriptionDispatchRate?applied={applied}",                            \
+         .with = "subscription",                                                                   \
+         .path_with = "/{topic}/{subscription}/dispatchRate?applied={applied}",                    \
+         .output = OUT_JSON,                                                                       \
+         .help = "that limit, or null"},                                                           \
+    {                                                                                              \
+        .group = g, .name = "remove-subscription-dispatch-rate", .args = {"topic"},                \
+        .options = sub_options, .method = "DELETE", .path = "/{topic}/subscriptionDispatchRate",   \
+        .with = "subscription", .path_with = "/{topic}/{subscription}/dispatchRate",               \
+        .help = "removes it"                                                                       \
+    }
+
 #define OF_TOPICS(g)                                                                               \
     OF_TOPIC(g, "dispatch-rate", "dispatchRate", rate_options, rate_body,                          \
              "limits what a topic (each partition) sends to all its subscriptions"),               \
-        OF_TOPIC(g, "subscription-dispatch-rate", "subscriptionDispatchRate", rate_options,        \
-                 rate_body, "limits what each subscription of a topic gets"),                      \
+        OF_SUBSCRIPTIONS(g),                                                                       \
         OF_TOPIC(g, "subscribe-rate", "subscribeRate", subscribe_options, subscribe_body,          \
                  "limits how often each consumer of a topic may subscribe"),                       \
         SET(g, "topic", "dispatch-quota", "/{topic}", "dispatchQuota", quota_options, quota_body,  \

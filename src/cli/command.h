@@ -25,6 +25,8 @@ struct command {
     const struct cli_option *options;
     const char *method;
     const char *path; /* cli/url.h */
+    /* Where this option is given (NULL: none), <path_with> is the path instead. */
+    const char *with, *path_with;
     /* The request's body; NULL: none. TG_EINVAL with *why. */
     enum tg_err (*body)(const struct call *c, json_t **out, char **why);
     enum output output;

@@ -153,7 +153,9 @@ int request_run(struct call *c)
 {
     char *path = NULL, *why = NULL;
     json_t *body = NULL;
-    enum tg_err e = url_path(c, c->command->path, &path, &why);
+    const struct command *row = c->command;
+    bool with = row->with && args_has(&c->args, row->with);
+    enum tg_err e = url_path(c, with ? row->path_with : row->path, &path, &why);
     if (e == TG_OK && c->command->body)
         e = c->command->body(c, &body, &why);
     int code = CLI_USAGE;

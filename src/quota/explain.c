@@ -175,6 +175,11 @@ static void append_policy(struct bytes *out, const struct explain_scope *s)
     } else if (s->source == LIMIT_FROM_TOPIC) {
         bytes_printf(out, "tidegate topics set-%s ", policy_word(s));
         append_quoted(out, name, without_partition(name));
+    } else if (s->source == LIMIT_FROM_SUBSCRIPTION) {
+        bytes_printf(out, "tidegate topics set-%s ", policy_word(s));
+        append_quoted(out, name, without_partition(name));
+        bytes_printf(out, " --subscription ");
+        append_quoted(out, s->name, strlen(s->name));
     } else if (s->source == LIMIT_FROM_TENANT) {
         bytes_printf(out, "tidegate tenants set-%s ", policy_word(s));
         append_quoted(out, name, strlen(name));

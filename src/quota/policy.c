@@ -31,3 +31,9 @@ struct rate_choice policy_rate(const struct rate_policy *topic, const struct rat
         return chosen(broker_default, LIMIT_FROM_BROKER);
     return (struct rate_choice){.source = LIMIT_UNSET};
 }
+
+struct rate_choice policy_subscription_rate(const struct rate_policy *own,
+                                            const struct rate_choice *of_each)
+{
+    return own->present ? chosen(own, LIMIT_FROM_SUBSCRIPTION) : *of_each;
+}

@@ -43,6 +43,9 @@ static inline uint32_t weight_or_1(uint32_t weight)
 /* Would setting one in the other's place change nothing? */
 bool rate_policy_equal(const struct rate_policy *a, const struct rate_policy *b);
 
+/* Of one subscription: its own, if it is present, else that of each one. */
+struct rate_choice policy_subscription_rate(const struct rate_policy *own,
+                                            const struct rate_choice *of_each);
 /* Each may be NULL or not present: it says nothing. */
 struct rate_choice policy_rate(const struct rate_policy *topic, const struct rate_policy *ns,
                                const struct rate_policy *broker_default);

@@ -102,6 +102,7 @@ const char *limit_source_name(enum limit_source s)
 {
     static const char *const name[] = {
         [LIMIT_UNSET] = "none",
+        [LIMIT_FROM_SUBSCRIPTION] = "subscription policy",
         [LIMIT_FROM_TOPIC] = "topic policy",
         [LIMIT_FROM_NAMESPACE] = "namespace policy",
         [LIMIT_FROM_TENANT] = "tenant policy",

@@ -33,6 +33,7 @@ struct waitq; /* throttle/waitq.h: who stands in line here */
 /* Where a limit came from, for explain: the narrowest setter wins. */
 enum limit_source {
     LIMIT_UNSET,
+    LIMIT_FROM_SUBSCRIPTION,
     LIMIT_FROM_TOPIC,
     LIMIT_FROM_NAMESPACE,
     LIMIT_FROM_TENANT,

@@ -196,6 +196,13 @@ expect '' topicPolicies set-dispatch-rate $t/orders -md 50 -bd 5000
 expect '"dispatchThrottlingRateInByte" : 5000' topicPolicies get-dispatch-rate $t/orders
 expect '' topicPolicies set-subscription-dispatch-rate $t/orders -md 40
 expect '"dispatchThrottlingRateInMsg" : 40,' topicPolicies get-subscription-dispatch-rate $t/orders -ap
+expect 'null|^ *$' topicPolicies get-subscription-dispatch-rate $t/orders -s s9
+expect '"dispatchThrottlingRateInMsg" : 40,' topicPolicies get-subscription-dispatch-rate $t/orders -s s9 -ap
+expect '' topicPolicies set-subscription-dispatch-rate $t/orders -s s9 -md 30 -bd 3000 -dt 2 -rp
+expect '"dispatchThrottlingRateInMsg" : 30,.*"ratePeriodInSecond" : 2' topicPolicies get-subscription-dispatch-rate $t/orders -s s9
+expect '"dispatchThrottlingRateInMsg" : 40,' topicPolicies get-subscription-dispatch-rate $t/orders
+expect '' topicPolicies remove-subscription-dispatch-rate $t/orders -s s9
+expect 'null|^ *$' topicPolicies get-subscription-dispatch-rate $t/orders -s s9
 expect '' topicPolicies set-subscribe-rate $t/orders -sr 4
 expect '"subscribeThrottlingRatePerConsumer" : 4,.*"ratePeriodInSecond" : 30' topicPolicies get-subscribe-rate $t/orders --applied
 expect '' topicPolicies remove-dispatch-rate $t/orders

@@ -444,3 +444,26 @@ def test_what_waits_for_tokens_with_entries_from_disk_stays_within_memory(make_b
     assert all(ids == [0, 1, 2] for ids in came.values())
     for c in connections:
         c.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_rate_of_one_subscription_holds_for_it_alone_and_at_once(make_broker, topic, workers):
+    broker = make_broker("--workers", workers)
+    fill(broker, topic, 200)
+    limit(broker, topic, 1, what="one/dispatchRate", **HOUR)  # before there is one
+    one, other = (Consumer(broker, topic, name=name) for name in ("one", "other"))
+    assert other.take(200) == list(range(200))
+    assert one.take(1) == [0]
+    assert one.gets_nothing()
+    s = subscription(broker, topic, "one")
+    assert s["throttled"] and s["throttledReason"] == "subscription"
+    command = broker.ok("GET", f"{path(topic)}/explain")["dispatch"]["waiting"][0]["limit"]["command"]
+    assert f"set-subscription-dispatch-rate {topic} --subscription one --msg-dispatch-rate" in command
+    none_may_go(broker, topic, "subscriptionDispatchRate")
+    limit(broker, topic, -1, what="one/dispatchRate")  # "no limit" is narrower than the topic's
+    assert one.take(199) == list(range(1, 200))
+    no_limit(broker, topic, "one/dispatchRate")
+    fill(broker, topic, 10)
+    harness.wait_for(lambda: subscription(broker, topic, "one")["throttled"])
+    one.close()
+    other.close()

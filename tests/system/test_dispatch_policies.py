@@ -132,6 +132,52 @@ def test_the_command_line_sets_gets_and_removes(make_broker):
     assert refused.returncode != 0 and "--msg-dispatch-rate" in refused.stderr
 
 
+# ---- of one subscription ----
+
+
+@pytest.mark.parametrize("where", [TOPIC, "/persistent/acme/a/parts"])
+def test_a_subscriptions_own_rate_is_narrower_than_its_topics_and_is_kept(make_broker, where):
+    b = make(make_broker(), partitioned=True)
+    own, of_each = {**RATE, "dispatchThrottlingRateInMsg": 7}, f"{where}/subscriptionDispatchRate"
+    at = [f"{where}/{name}/dispatchRate" for name in ("s", "a%2Fb%20c")]
+    assert get(b, at[0]) == get(b, at[0] + "?applied=true") == (204, None)
+    assert b.rest("POST", of_each, RATE).status == 204
+    assert get(b, at[0] + "?applied=true") == (200, RATE)
+    for path in at:
+        assert b.rest("POST", path, own).status == 204
+    for crash in (False, True):
+        assert [get(b, path) for path in at] == [(200, own)] * 2
+        assert get(b, of_each) == (200, RATE)
+        b.restart(crash)
+    for path in at:
+        assert b.rest("DELETE", path).status == 204
+        assert get(b, path) == (204, None)
+    b.restart()
+    assert get(b, at[0]) == (204, None)
+    assert get(b, at[0] + "?applied=true") == (200, RATE)
+
+
+def test_a_rate_of_one_subscription_that_is_wrong_or_of_nothing_is_refused(make_broker):
+    b = make(make_broker(), partitioned=True)
+    assert b.rest("POST", f"{TOPIC}/s/dispatchRate", {"dispatchThrottlingRateInMsg": "x"}).status == 400
+    assert b.rest("POST", f"{TOPIC}-not/s/dispatchRate", RATE).status == 404
+    assert b.rest("POST", "/persistent/acme/a/parts-partition-0/s/dispatchRate", RATE).status == 412
+
+
+def test_a_subscriptions_own_rate_on_the_command_line(make_broker):
+    b = make(make_broker())
+
+    def rate(*words):
+        return json.loads(b.cli("topics", "get-subscription-dispatch-rate", FULL, *words).stdout)
+    b.cli("topics", "set-subscription-dispatch-rate", FULL, "-s", "s 1", "-md", "5", "-dt", "2")
+    assert rate() is None
+    assert rate("-s", "s 1")["dispatchThrottlingRateInMsg"] == 5
+    assert rate("-s", "s 2", "-ap") is None
+    assert f"{FULL} s 1" in b.cli("events").stdout
+    b.cli("topics", "remove-subscription-dispatch-rate", FULL, "-s", "s 1")
+    assert rate("-s", "s 1") is None
+
+
 # ---- subscribeRate ----
 
 class Subscriber:

@@ -222,6 +222,9 @@ static void test_the_commands_that_raise_what_is_delivered(void **state)
         {SCOPE_SUBSCRIPTION, LIMIT_FROM_TOPIC, "sub",
          "tidegate topics set-subscription-dispatch-rate persistent://t/n/x --msg-dispatch-rate "
          "20"},
+        {SCOPE_SUBSCRIPTION, LIMIT_FROM_SUBSCRIPTION, "sub",
+         "tidegate topics set-subscription-dispatch-rate persistent://t/n/x --subscription sub "
+         "--msg-dispatch-rate 20"},
         {SCOPE_SUBSCRIPTION, LIMIT_FROM_BROKER, "sub",
          "tidegate brokers update-dynamic-config --config "
          "dispatchThrottlingRatePerSubscriptionInMsg --value 20"},
