@@ -60,8 +60,8 @@ struct shard {
     struct timer stop_timer;
     int64_t stop_deadline_ns;
     enum ls_state store_state;
-    struct producer
-        *wanting_memory;      /* producers whose socket rests until parked frames have gone */
+    struct producer *wanting_memory; /* producers that wait until parked frames have gone */
+    bool memory_is_given;            /* to those, in turn: producers_memory_given_back */
     struct producer *blocked; /* producers that wait for the store (full disk, in-flight memory) */
     uint64_t next_producer_name;
     uint64_t in_flight;                     /* appended by any producer, not yet durable */
@@ -91,6 +91,7 @@ struct broker {
     int64_t started_ns; /* monotonic */
     _Atomic uint64_t last_conn_id;
     _Atomic int64_t connections; /* sockets of all workers */
+    _Atomic int wanting_memory;  /* producers, of all workers */
     uint64_t instance; /* counts the starts of this data directory: part of made-up names and ids */
     uint64_t next_ledger; /* instance << 24 upwards, so that no id is ever used twice */
     bool stopping;        /* the control worker's, like the next one */

@@ -86,6 +86,9 @@ void producer_advance(struct producer *p, int64_t now_ns);
 /* Parked frames have gone since the last call, perhaps: those who are paused only because the
  * memory for them was used up go on. Once per turn. */
 void producers_memory_given_back(struct shard *s);
+/* Does anybody wait for memory of parked frames, on any worker? Then those who have some keep it
+ * for a turn only, and park no more than in the configured delay. Any worker. */
+bool producers_want_memory(const struct broker *b);
 
 /* ---- publish.c: life of a SEND after it was parsed ---- */
 

@@ -8,6 +8,9 @@
 #include "broker/throttle_counts.h"
 #include "broker/throttle_log.h"
 
+/* So long a producer keeps what is parked for it while others want memory. */
+#define MEMORY_TURN_NS (2 * MONO_S)
+
 static bool budget_is_used_up(const struct shard *s)
 {
     return budget_is_over(&s->broker->budget, BUDGET_PARKED);
@@ -17,16 +20,34 @@ static bool budget_is_used_up(const struct shard *s)
  * give back lets him go on, long before his own turn may come. */
 static void want_memory(struct producer *p)
 {
-    if (!p->wants_memory)
-        DL_APPEND2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    if (p->wants_memory)
+        return;
+    DL_APPEND2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    atomic_fetch_add_explicit(&p->topic->shard->broker->wanting_memory, 1, memory_order_relaxed);
     p->wants_memory = true;
 }
 
 static void want_no_memory(struct producer *p)
 {
-    if (p->wants_memory)
-        DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    if (!p->wants_memory)
+        return;
+    DL_DELETE2(p->topic->shard->wanting_memory, p, wanting_prev, wanting_next);
+    atomic_fetch_sub_explicit(&p->topic->shard->broker->wanting_memory, 1, memory_order_relaxed);
     p->wants_memory = false;
+}
+
+bool producers_want_memory(const struct broker *b)
+{
+    return atomic_load_explicit(&b->wanting_memory, memory_order_relaxed) > 0;
+}
+
+/* A client that always has more to send keeps what is parked for it full: so that others get
+ * theirs it is held after a while, lets go what it has, and comes again behind them. */
+static bool turn_is_over(const struct producer *p, int64_t now_ns)
+{
+    return p->parking.frames > 0 && p->gate.step != GATE_OPEN && !p->wants_memory &&
+           now_ns - p->gate.since_ns >= MEMORY_TURN_NS &&
+           producers_want_memory(p->topic->shard->broker);
 }
 
 static void pause_socket(struct producer *p)
@@ -60,7 +81,11 @@ static bool may_release(struct producer *p, int64_t now_ns)
         want_no_memory(p); /* what it waits for is not memory: it must not stop those behind it */
         return false;
     }
-    if (!producer_is_held(p) || producer_hold_has_room(p))
+    if (!producer_is_held(p))
+        return true;
+    const struct shard *s = p->topic->shard;
+    bool is_next = s->memory_is_given || !s->wanting_memory; /* else those in line go first */
+    if (is_next && producer_hold_has_room(p))
         return true;
     if (p->gate.reasons == 0) /* else memory is not all it waits for */
         want_memory(p);
@@ -118,7 +143,8 @@ void producer_advance(struct producer *p, int64_t now_ns)
             .may_release = may_release(p, now_ns),
             .must_hold = producer_must_be_held(p),
         };
-        f.may_hold = f.parking_full && producer_may_be_held(p);
+        f.may_hold = (f.parking_full || turn_is_over(p, now_ns)) && producer_may_be_held(p);
+        f.parking_full = f.parking_full || f.may_hold;
         a = gate_advance(&p->gate, f, now_ns);
         throttle_count(p, now_ns);
         if (a != GATE_NOTHING)
@@ -136,10 +162,12 @@ void producers_memory_given_back(struct shard *s)
     if (!s->wanting_memory || budget_used(b, BUDGET_PARKED) > share - share / 8)
         return;
     struct producer *p, *next;
+    s->memory_is_given = true;
     DL_FOREACH_SAFE2(s->wanting_memory, p, next, wanting_next)
     {
         producer_advance(p, shard_now_ns(s));
         if (p->wants_memory && producer_is_held(p))
-            return; /* in turn: smaller ones don't overtake it */
+            break; /* in turn: smaller ones don't overtake it */
     }
+    s->memory_is_given = false;
 }

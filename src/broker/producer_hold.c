@@ -329,6 +329,7 @@ struct parking_amount producer_hold_allowance(const struct producer *p, struct p
 {
     if (!p->held)
         return base;
+    bool may_grow = !producers_want_memory(p->topic->shard->broker);
     return hold_allowance(&p->held->hold, parking_passes(spec, least_delay_ns(p, spec)), base,
-                          parking_passes(spec, HOLD_PARK_MAX_NS));
+                          may_grow ? parking_passes(spec, HOLD_PARK_MAX_NS) : base);
 }

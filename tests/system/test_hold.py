@@ -411,3 +411,43 @@ def test_many_producers_of_a_connection_held_at_once(shared, topic):
         assert all(r == list(range(each)) for r in receipts.values())
         assert neighbour > 100 and sum(epochs.values()) >= count
     assert all(shared.stats(n)["msgInCounter"] == each for n in names)
+
+
+def test_where_memory_is_short_all_get_their_turn(make_broker, topic):
+    """Each producer's client always has 2 s of its limit outstanding, and all of that fits what it may park; but the memory
+    for parked frames, 2 MB, is enough for half of them. Those who have it don't keep it for good."""
+    count, window, body = 10, 40, b"x" * 10_000
+    b = make_broker(config={"maxMessagePublishBufferSizeInMB": 3})
+    names = [f"{topic}-{i}" for i in range(count)]
+    with open_connection(b) as c:
+        for i, name in enumerate(names):
+            b.ok("PUT", "/" + harness.rest_path(name))
+            b.set_rate(name, messages=window // 2)
+            c.create_producer(name, i)
+        stored, sent, epochs, waits = [0] * count, [0] * count, [0] * count, [False] * count
+
+        def fill(i):
+            if not waits[i]:
+                c.write(b"".join(raw.send(n, body, producer_id=i) for n in range(sent[i], stored[i] + window)))
+                sent[i] = stored[i] + window
+
+        for i in range(count):
+            fill(i)
+        end = time.monotonic() + 40 * harness.SLOWNESS
+        while min(stored) < 2 * window:
+            assert time.monotonic() < end, stored
+            got, fields, _ = c.read()
+            if got == raw.SEND_RECEIPT:
+                i = fields[1][0]
+                assert fields[2] == [stored[i]]
+                stored[i] += 1
+                fill(i)
+            elif got == raw.CLOSE_PRODUCER:
+                i = fields[1][0]
+                epochs[i] += 1
+                waits[i] = True
+                c.write(raw.producer(names[i], i, 100 + i, epoch=epochs[i]))
+            elif got == raw.PRODUCER_SUCCESS and fields[6] == [1]:
+                i = fields[1][0] - 100
+                sent[i], waits[i] = stored[i], False
+                fill(i)
