@@ -11,6 +11,9 @@
 
 #define E(name) PULSAR__PROTO__SERVER_ERROR__##name
 
+/* In a batch: the size of its own metadata, and these, which hold at least the payload's size. */
+enum { BATCHED_MESSAGE_MIN = 4 + 2 };
+
 static void send_error(struct conn *c, const struct send_brief *s, Pulsar__Proto__ServerError code,
                        char *text)
 {
@@ -58,6 +61,20 @@ static bool body_is_good(struct conn *c, const struct frame *f, const struct sen
     return true;
 }
 
+/* The client's count is believed as far as there is room for so many: one small frame that says
+ * 2^31 would put all who share a quota in debt for days. Compressed, it may be as many as fit the
+ * largest frame that is not. */
+static uint32_t count_of(const struct conn *c, const struct metadata_brief *m)
+{
+    uint32_t largest = (uint32_t)c->shard->broker->settings->max_message_bytes;
+    uint32_t bytes = m->compression == 0 ? m->payload_len : m->uncompressed_size;
+    uint32_t most = (bytes < largest ? bytes : largest) / BATCHED_MESSAGE_MIN;
+    uint32_t said = (uint32_t)m->messages;
+    if (said <= most || said == 1)
+        return said;
+    return most > 0 ? most : 1;
+}
+
 void cmd_send(struct conn *c, const struct frame *f)
 {
     struct send_brief s;
@@ -73,7 +90,7 @@ void cmd_send(struct conn *c, const struct frame *f)
         .sequence_id = s.sequence_id,
         .highest_sequence_id = s.highest_sequence_id,
         .chunk_id = meta.chunk_id,
-        .messages = (uint32_t)meta.messages,
+        .messages = count_of(c, &meta),
         .crc = f->has_checksum ? f->checksum : crc32c(0, f->body, f->body_len),
         .body = f->body,
         .len = f->body_len,

@@ -159,7 +159,7 @@ def test_what_is_parked_over_there_is_not_in_flight(held, workers):
     with held(workers) as h:
         for topic in h.topics:
             h.broker.set_rate(topic, 1000)
-        h.send(1, metadata={11: 20_000})  # all are in debt for some time
+        h.send(1, metadata={8: 1, 9: 120_000, 11: 20_000})  # all are in debt for some time
         h.expect_all([0] * workers)
         since = list(h.next)
         h.send(100)
