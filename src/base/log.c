@@ -59,6 +59,13 @@ void log_write(enum log_level level, const char *fmt, ...)
     (void)r; /* nowhere left to complain */
 }
 
+uint32_t log_gate_kept_back(struct log_gate *g, int64_t now_ns)
+{
+    uint32_t n = now_ns - g->window_start_ns >= MONO_S ? g->suppressed : 0;
+    g->suppressed -= n;
+    return n;
+}
+
 bool log_gate_open(struct log_gate *g, uint32_t burst, int64_t now_ns, uint32_t *suppressed)
 {
     if (g->in_window == 0 || now_ns - g->window_start_ns >= MONO_S) {

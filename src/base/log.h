@@ -30,5 +30,8 @@ struct log_gate {
 };
 /* True when the caller may log now; *suppressed gets how many lines were kept back before it. */
 bool log_gate_open(struct log_gate *g, uint32_t burst, int64_t now_ns, uint32_t *suppressed);
+/* What was kept back and not said yet, if its second is over; it counts as said then. For a line
+ * after the last one of a storm. */
+uint32_t log_gate_kept_back(struct log_gate *g, int64_t now_ns);
 
 #endif

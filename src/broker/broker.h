@@ -11,6 +11,7 @@
 #include "broker/events.h"
 #include "broker/in_flight.h"
 #include "broker/letter.h"
+#include "broker/refusals.h"
 #include "broker/registry.h"
 #include "broker/settings.h"
 #include "broker/subscribe_limit.h"
@@ -70,6 +71,7 @@ struct shard {
     struct log_gate event_gate;             /* events.c */
     int64_t buffer_event_ns[EVENT_BUFFERS]; /* the next may not come before */
     struct log_gate throttle_log, refused_log; /* of all producers, of all connections */
+    struct refusals refusals;                  /* of consumers */
     _Atomic int64_t placed_connections; /* by the listener: those here and on their way here */
 };
 

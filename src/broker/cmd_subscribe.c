@@ -41,12 +41,12 @@ void consumer_opening_cancel(struct consumer_opening *o)
     o->consumer = NULL;
 }
 
-static void refuse(struct consumer_opening *o, Pulsar__Proto__ServerError code, const char *text)
+static void refuse(struct consumer_opening *o, enum refusal why, Pulsar__Proto__ServerError code,
+                   const char *text)
 {
     struct consumer *c = o->consumer;
     if (c) {
-        log_info("conn %" PRIu64 ": consumer %" PRIu64 " of subscription %s refused: %s",
-                 c->conn->id, c->id, o->subscription, text);
+        refusal_log(why, c, o->subscription, text);
         conn_send_error_text(c->conn, o->request_id, code, text);
     }
     opening_free(o);
@@ -64,7 +64,7 @@ static void refuse_for(struct consumer_opening *o, enum tg_err e, const char *wh
     else if (e == TG_EIO || e == TG_ENOSPC)
         code = E(MetadataError);
     char *text = xasprintf("the %s can't be opened: %s", what, err_text(e));
-    refuse(o, code, text);
+    refuse(o, REFUSED_FAILED, code, text);
     free(text);
 }
 
@@ -75,15 +75,15 @@ static void connect_consumer(struct consumer_opening *o, struct subscription *s)
     struct consumer *c = o->consumer;
     const struct block *b = blocking_consumer(c->conn, &s->topic->name);
     if (b && b->disconnect) {
-        refuse(o, E(ServiceNotReady), "blocked by an administrator");
+        refuse(o, REFUSED_BLOCKED, E(ServiceNotReady), "blocked by an administrator");
         return;
     }
     switch (consumer_attach(c, s, o->type)) {
     case CONSUMER_EXCLUSIVE_TAKEN:
-        refuse(o, E(ConsumerBusy), "Exclusive consumer is already connected");
+        refuse(o, REFUSED_TAKEN, E(ConsumerBusy), "Exclusive consumer is already connected");
         return;
     case CONSUMER_OTHER_TYPE:
-        refuse(o, E(ConsumerBusy), "Subscription is of different type");
+        refuse(o, REFUSED_TAKEN, E(ConsumerBusy), "Subscription is of different type");
         return;
     case CONSUMER_OK:
         break;
@@ -122,7 +122,7 @@ static void on_subscription(void *ctx, struct subscription *s, enum tg_err e)
     } else if (!s) {
         refuse_for(o, e, "subscription");
     } else if (s->durable != o->durable) {
-        refuse(o, E(NotAllowedError),
+        refuse(o, REFUSED_TAKEN, E(NotAllowedError),
                s->durable ? "Durable subscription with the same name already exists"
                           : "Non-durable subscription with the same name already exists");
     } else if (o->rollback_s > 0 && !o->existed) {
@@ -177,7 +177,7 @@ static void find_subscription(struct consumer_opening *o, struct topic *t)
 {
     const struct settings *set = t->shard->broker->settings;
     if (o->durable && !set->allow_auto_subscription && !subscription_find(t, o->subscription)) {
-        refuse(o, E(SubscriptionNotFound), "Subscription does not exist");
+        refuse(o, REFUSED_NO_SUB, E(SubscriptionNotFound), "Subscription does not exist");
         return;
     }
     struct sub_spec spec = {.name = o->subscription,
@@ -232,7 +232,8 @@ void cmd_subscribe(struct conn *c, const Pulsar__Proto__BaseCommand *cmd)
         refuse_for(o, TG_EBUSY, "topic");
     else if (!subscribe_limit_admit(t->subscribing, &c->shard->subscribe_attempts, t->name.full,
                                     c->peer, k->name, k->id, shard_now_ns(c->shard)))
-        refuse(o, E(ServiceNotReady), "it subscribes more often than subscribeRate allows");
+        refuse(o, REFUSED_OVER_RATE, E(ServiceNotReady),
+               "it subscribes more often than subscribeRate allows");
     else
         find_subscription(o, t);
 }

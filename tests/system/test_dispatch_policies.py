@@ -1,6 +1,7 @@
 """Policies of dispatch and of subscribing, by REST and command line: set, inherited, kept, refused; and attempts to
 subscribe over subscribeRate, which wait at the client and are let in later."""
 import json
+import re
 import time
 
 import harness
@@ -209,6 +210,34 @@ def test_attempts_over_the_rate_are_told_to_come_again(make_broker):
     b.ok("DELETE", f"{TOPIC}/subscribeRate")
     b.ok("POST", f"{NS}/subscribeRate", {"subscribeThrottlingRatePerConsumer": 20, "ratePeriodInSecond": 1})
     harness.wait_for(one.attempt, what="the consumer to be let in at the new rate")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_storm_of_refused_attempts_does_not_fill_the_log(make_broker, workers):
+    """A few lines a second for each reason; the others are counted, also when no more come."""
+    b = make(make_broker("--workers", str(workers)))
+    b.ok("POST", f"{TOPIC}/subscribeRate", {"subscribeThrottlingRatePerConsumer": 1, "ratePeriodInSecond": 3600})
+    with raw.Connection(b) as owner, raw.Connection(b) as c:
+        owner.write(raw.subscribe(FULL, "taken", sub_type=0))
+        owner.expect(raw.SUCCESS)
+        attempts = [raw.frame(raw.SUBSCRIBE, {1: FULL, 2: "s", 3: 1, 4: 1, 5: n, 6: "again"}) for n in range(301)]
+        for frame in attempts[0], raw.frame(raw.CLOSE_CONSUMER, {1: 1, 2: 999}):
+            c.write(frame)
+            c.expect(raw.SUCCESS)
+        for frame in attempts[1:]:
+            c.write(frame)
+            c.expect(raw.ERROR)
+        c.write(raw.subscribe(FULL, "taken", consumer_id=2, request_id=1000, sub_type=0))
+        c.expect(raw.ERROR)  # another reason has lines of its own
+
+        def refused():
+            lines = [x for x in b.log().split("\n") if "subscribeRate allows" in x]
+            return len(lines), sum(map(int, re.findall(r"refused: .*subscribeRate.*?(\d+) lines kept back", b.log())))
+
+        shown, kept_back = harness.wait_for(lambda: sum(r := refused()) >= 300 and r, what="what was kept back to be told")
+        assert shown + kept_back == 300
+        assert shown <= 50  # 5 a second
+        assert "Exclusive consumer is already connected" in b.log()
 
 
 def test_fifty_that_come_at_once_are_spaced_and_all_get_in(make_broker):

@@ -126,6 +126,20 @@ static void test_gate_lets_a_burst_through_each_second(void **state)
     assert_int_equal(suppressed, 0); /* said once */
 }
 
+static void test_gate_says_once_what_the_last_second_kept_back(void **state)
+{
+    (void)state;
+    struct log_gate g = {0};
+    uint32_t suppressed;
+    for (int i = 0; i < 10; i++)
+        (void)log_gate_open(&g, 3, MONO_S, &suppressed);
+    assert_int_equal(log_gate_kept_back(&g, 2 * MONO_S - 1), 0); /* more may come */
+    assert_int_equal(log_gate_kept_back(&g, 2 * MONO_S), 7);
+    assert_int_equal(log_gate_kept_back(&g, 2 * MONO_S), 0);
+    assert_true(log_gate_open(&g, 3, 2 * MONO_S, &suppressed));
+    assert_int_equal(suppressed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +149,7 @@ int main(void)
         cmocka_unit_test(test_lines_below_the_level_are_left_out),
         cmocka_unit_test(test_level_words),
         cmocka_unit_test(test_gate_lets_a_burst_through_each_second),
+        cmocka_unit_test(test_gate_says_once_what_the_last_second_kept_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
