@@ -16,7 +16,7 @@
 #include "broker/walk.h"
 
 enum {
-    TOPICS_PER_TURN = 100,
+    SHOWN_PER_TURN = 100,
     WAITING_SHOWN = 1000, /* producers, subscriptions listed per worker; counts are of all */
     GROUPS_MAX = 1000,    /* of things that are waited for, per worker */
 };
@@ -59,6 +59,7 @@ struct group { /* of producers that wait for the same */
 struct found {
     struct group *groups;            /* map */
     json_t *waiting, *subscriptions; /* lists */
+    json_t *seen;                    /* a client's subscriptions, by topic and name */
     uint64_t waiting_subscriptions;
     uint64_t connections, not_grouped;
     struct group sum;
@@ -87,6 +88,7 @@ static void found_free(struct found *f)
     }
     json_decref(f->waiting);
     json_decref(f->subscriptions);
+    json_decref(f->seen);
     free(f);
 }
 
@@ -195,11 +197,39 @@ static void show_conn(struct walk_part *part, struct conn *c)
         return;
     struct found *f = found_in(part);
     f->connections += c->front != NULL;
-    for (const struct producer *p = c->producers; p != NULL; p = p->hh.next)
-        look_at(f, p);
-    for (const struct consumer *k = c->consumers; k != NULL; k = k->hh.next)
-        if (k->sub != NULL)
-            look_at_subscription(f, k->sub);
+}
+
+static bool is_asked(const struct walk_part *part, const struct conn *c)
+{
+    return is_about_client(((const struct call *)part->walk->ctx)->handler_own, c);
+}
+
+static void show_producer(struct walk_part *part, struct producer *p)
+{
+    if (is_asked(part, p->conn))
+        look_at(found_in(part), p);
+}
+
+/* The same subscription may have many consumers of this client. */
+static bool is_seen(struct found *f, const struct subscription *s)
+{
+    char *key = xasprintf("%s %s", s->topic->name.full, s->name);
+    bool seen = json_object_get(f->seen, key) != NULL;
+    if (f->seen == NULL)
+        f->seen = json_object();
+    json_object_set_new(f->seen, key, json_true());
+    free(key);
+    return seen;
+}
+
+static void show_consumer(struct walk_part *part, struct consumer *k)
+{
+    const struct subscription *s = k->sub; /* NULL: it is being opened */
+    if (s == NULL || s->limit == NULL || !s->limit->throttled || !is_asked(part, k->conn))
+        return;
+    struct found *f = found_in(part);
+    if (!is_seen(f, s))
+        look_at_subscription(f, s);
 }
 
 /* ---- on the control worker ---- */
@@ -391,11 +421,13 @@ static struct asked *ask(struct call *c, enum subject subject, const char *name)
 static void begin(struct call *c)
 {
     const struct asked *a = c->handler_own;
-    struct walk_ops ops = {.per_turn = TOPICS_PER_TURN,
-                           .show = a->subject == OF_CLIENT ? NULL : show_topic,
-                           .show_conn = a->subject == OF_CLIENT ? show_conn : NULL,
-                           .done = on_walked};
-    walk_begin(c->broker, &ops, c);
+    struct walk_ops of_topics = {.per_turn = SHOWN_PER_TURN, .show = show_topic, .done = on_walked};
+    struct walk_ops of_client = {.per_turn = SHOWN_PER_TURN,
+                                 .show_conn = show_conn,
+                                 .show_producer = show_producer,
+                                 .show_consumer = show_consumer,
+                                 .done = on_walked};
+    walk_begin(c->broker, a->subject == OF_CLIENT ? &of_client : &of_topics, c);
 }
 
 void explain_ns(struct call *c)

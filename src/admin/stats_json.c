@@ -227,6 +227,8 @@ static void put_dispatch_throttling(json_t *j, const struct subscription *s)
     put_int(j, "dispatchThrottledBytesCount", lim ? (int64_t)lim->delayed.bytes : 0);
     if (throttled && r != REASON_COUNT)
         put_text(j, "throttledReason", reason_name(r));
+    if (throttled && dispatch_waits_for(s) != NULL)
+        put_text(j, "throttledScope", dispatch_waits_for(s));
     if (throttled)
         json_object_set_new(j, "throttledSince", json_iso_time(lim->throttled_wall_ns));
 }

@@ -1,8 +1,9 @@
 /* explain.c - a path as plain facts, and the command that would raise a limit.
  *
  * A suggestion doubles what is used up (or, when nothing is, all that is set) and repeats the other
- * dimension as it is: set-publish-rate sets both, and one that is left out becomes unlimited. Names
- * are chosen by clients, so a name is quoted unless it is harmless in a shell. */
+ * dimension, and burst, peak, weight and dry run, as they are: set-publish-rate sets all, and what
+ * is left out becomes unlimited, or as it is by itself. Names are chosen by clients, so a name is
+ * quoted unless it is harmless in a shell. */
 #include "quota/explain.h"
 
 #include <ctype.h>
@@ -26,6 +27,7 @@ struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns)
         .rate_msgs = tg_meter_rate(&s->msgs, now_ns),
         .rate_bytes = tg_meter_rate(&s->bytes, now_ns),
         .wait_ns = scope_wait_ns(s, now_ns),
+        .weight = s->weight,
         .dry_run = s->dry_run,
         .over = s->over,
         .over_ns = dry_run_ns(&s->over, tg_limit_spec_of(&s->limit)),
@@ -58,6 +60,7 @@ struct explain_scope explain_quota(struct quota *q, int64_t now_ns)
         .rate_msgs = rates.msgs,
         .rate_bytes = rates.bytes,
         .wait_ns = quota_is_enforced(q) ? tg_shared_limit_wait_ns(l, now_ns) : 0,
+        .weight = q->weight,
         .dry_run = quota_is_dry_run(q),
         .over = over,
         .over_ns = dry_run_ns(&over, &l->spec),
@@ -165,6 +168,33 @@ static void append_options(struct bytes *out, const struct explain_scope *s, str
         bytes_printf(out, " --byte-%s-rate %lld", side, (long long)to.bytes);
 }
 
+/* What the command would set to its default if it were left out. A peak that the new rate is over
+ * would be refused: it goes up with the rate. */
+static void append_rate_rest(struct bytes *out, const char *unit, const struct tg_rate_spec *r,
+                             int64_t period_ns, int64_t to)
+{
+    struct tg_rate_spec peak = {.rate = r->peak};
+    if (to == 0)
+        return;
+    if (r->burst > 0)
+        bytes_printf(out, " --burst-%s %lld", unit, (long long)r->burst);
+    if (r->peak > 0)
+        bytes_printf(
+            out, " --peak-%s %lld", unit,
+            (long long)suggestion(&peak, period_ns, suggestion(&peak, period_ns, false) < to));
+}
+
+static void append_rest(struct bytes *out, const struct explain_scope *s, struct raised to)
+{
+    int64_t period_ns = tg_limit_period_ns(&s->spec);
+    append_rate_rest(out, "msgs", &s->spec.msgs, period_ns, to.msgs);
+    append_rate_rest(out, "bytes", &s->spec.bytes, period_ns, to.bytes);
+    if (s->weight > 1)
+        bytes_printf(out, " --weight %lu", (unsigned long)s->weight);
+    if (s->dry_run)
+        bytes_printf(out, " --dry-run");
+}
+
 /* Where its policy is set, and as what. */
 static void append_policy(struct bytes *out, const struct explain_scope *s)
 {
@@ -212,6 +242,8 @@ char *explain_command(const struct explain_scope *s)
     } else {
         append_policy(&out, s);
         append_options(&out, s, to);
+        if (s->source != LIMIT_FROM_GROUP) /* whose command changes what it is given, no more */
+            append_rest(&out, s, to);
     }
     char *text = xstrndup((const char *)out.data, out.len);
     bytes_fini(&out);

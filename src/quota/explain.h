@@ -17,6 +17,7 @@ struct explain_scope {
     double rate_msgs, rate_bytes;        /* now, per second */
     bool binding;                        /* the narrowest that lacks tokens */
     int64_t wait_ns;                     /* until it has tokens again, nobody else waiting */
+    uint32_t weight;                     /* 0: 1 */
     bool dry_run;
     struct dry_run_counts over; /* what it would have held up, */
     int64_t over_ns;            /* and for how long in all */
@@ -33,7 +34,7 @@ struct explain_scope explain_scope_of(struct scope *s, int64_t now_ns);
 /* The same of one quota; <binding> is left false: who waits knows. On the control worker. */
 struct explain_scope explain_quota(struct quota *q, int64_t now_ns);
 
-/* The command that would raise this scope's limit, e.g.
+/* The command that would raise this scope's limit and leave the rest of it as it is, e.g.
  * "tidegate topics set-publish-rate persistent://t/n/x --msg-publish-rate 1000". Caller frees.
  * NULL: it has none, or that of a producer or subscription whose topic is not known. */
 char *explain_command(const struct explain_scope *s);

@@ -52,6 +52,7 @@ int64_t dry_run_ns(const struct dry_run_counts *c, const struct tg_limit_spec *s
 struct scope {
     /* What a message touches. */
     bool dry_run;
+    uint16_t weight; /* of its policy, 0: 1; kept for explain, who stands in line has it, too */
     enum scope_kind kind;
     struct waitq *waiters;       /* set by throttle/; NULL where nobody can wait */
     struct tg_meter msgs, bytes; /* admitted */

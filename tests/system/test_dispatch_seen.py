@@ -38,6 +38,7 @@ def test_statistics_and_explain_say_who_waits_for_what(broker, topic, waiting, w
     assert got["throttled"] and got["throttledSubscriptions"] == 1
     w = got["waiting"][0]
     assert (w["subscription"], w["reason"], w["backlog"]) == ("sub", reason, 20)
+    assert s["throttledScope"] == w["scope"] and (reason != "topic" or w["scope"] == topic)
     binding = [x["kind"] for x in got["scopes"] if x["binding"]]
     assert binding == (["topic"] if reason == "topic" else [])
     limits = w["limit"] or next(x for x in got["scopes"] if x["binding"])
@@ -47,6 +48,38 @@ def test_statistics_and_explain_say_who_waits_for_what(broker, topic, waiting, w
         assert f"subscription sub of {topic} has waited at {reason}" in text
     text = broker.cli("explain", topic).stdout
     assert f"subscription sub has waited at {reason}" in text and command in text
+
+
+def test_a_subscription_with_many_consumers_of_a_client_is_one_that_waits(broker, topic):
+    fill(broker, topic, 20)
+    none_may_go(broker, topic)
+    with raw.Connection(broker) as c:
+        Consumer(broker, topic, sub_type=1, connection=c).take(1)
+        for i in (2, 3):
+            Consumer(broker, topic, sub_type=1, connection=c, consumer_id=i)
+        harness.wait_for(lambda: subscription(broker, topic)["throttled"])
+        got = broker.ok("GET", "/clients/127.0.0.1/explain")
+    assert got["throttledSubscriptions"] == 1
+    assert [w["subscription"] for w in got["waitingSubscriptions"]] == ["sub"]
+
+
+def test_the_command_that_would_help_keeps_the_rest_of_the_limit(broker, topic):
+    broker.ok("PUT", path(topic))
+    own = {"publishThrottlingRateInMsg": 10, "publishThrottlingRateInByte": 5000, "publishThrottlingBurstInMsg": 70,
+           "publishThrottlingPeakInMsg": 15, "publishThrottlingPeakInByte": 6000, "weight": 3, "enforce": False}
+    broker.ok("POST", f"{path(topic)}/publishRate", own)
+    command = broker.ok("GET", f"{path(topic)}/explain")["scopes"][0]["command"]
+    broker.cli(*command.split()[1:])
+    got = broker.ok("GET", f"{path(topic)}/publishRate")
+    assert {k: got[k] for k in own} == own | {"publishThrottlingRateInMsg": 20, "publishThrottlingRateInByte": 10000,
+                                              "publishThrottlingPeakInMsg": 30, "publishThrottlingPeakInByte": 12000}
+    broker.ok("POST", "/namespaces/public/default/dispatchQuota",
+              {"dispatchThrottlingRateInMsg": 10, "dispatchThrottlingBurstInMsg": 99, "weight": 7})
+    scopes = broker.ok("GET", f"{path(topic)}/explain")["dispatch"]["scopes"]
+    command = next(s for s in scopes if s["kind"] == "namespace")["command"]
+    broker.cli(*command.split()[1:])
+    got = broker.ok("GET", "/namespaces/public/default/dispatchQuota")
+    assert (got["dispatchThrottlingRateInMsg"], got["dispatchThrottlingBurstInMsg"], got["weight"]) == (20, 99, 7)
 
 
 @pytest.mark.parametrize("what,reason,command", KINDS)

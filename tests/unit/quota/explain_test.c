@@ -117,6 +117,34 @@ static void test_what_is_used_up_is_doubled_and_the_other_kept(void **state)
                        " --msg-publish-rate 200 --byte-publish-rate 10000");
 }
 
+/* The command sets all of a policy: what it does not say would be lost. */
+static void test_burst_peak_weight_and_dry_run_are_kept(void **state)
+{
+    (void)state;
+    struct explain_scope s = topic_scope(LIMIT_FROM_TOPIC, 100, 5000);
+    s.balance_msgs = 0;
+    s.spec.msgs.burst = 700;
+    s.spec.bytes.burst = 9000;
+    s.spec.msgs.peak = 300;
+    s.spec.bytes.peak = 6000;
+    s.weight = 4;
+    s.dry_run = true;
+    assert_command(&s, "tidegate topics set-publish-rate persistent://t/n/x"
+                       " --msg-publish-rate 200 --byte-publish-rate 5000"
+                       " --burst-msgs 700 --peak-msgs 300 --burst-bytes 9000 --peak-bytes 6000"
+                       " --weight 4 --dry-run");
+    s = topic_scope(LIMIT_FROM_NAMESPACE, 6000, 0);
+    s.spec.period_ns = 60 * MONO_S;
+    s.spec.msgs.peak = 9000; /* below the new rate */
+    s.weight = 1;
+    assert_command(&s, "tidegate namespaces set-publish-rate t/n"
+                       " --msg-publish-rate 200 --peak-msgs 300");
+    s.source = LIMIT_FROM_GROUP;
+    s.kind = SCOPE_RESOURCE_GROUP;
+    s.name = "g";
+    assert_command(&s, "tidegate resourcegroups update g --msg-publish-rate 200");
+}
+
 static void test_rates_are_suggested_per_second(void **state)
 {
     (void)state;
@@ -267,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_only_the_narrowest_binds),
         cmocka_unit_test(test_the_command_belongs_to_the_source),
         cmocka_unit_test(test_what_is_used_up_is_doubled_and_the_other_kept),
+        cmocka_unit_test(test_burst_peak_weight_and_dry_run_are_kept),
         cmocka_unit_test(test_rates_are_suggested_per_second),
         cmocka_unit_test(test_a_partition_is_raised_at_its_partitioned_topic),
         cmocka_unit_test(test_names_that_clients_chose_are_quoted),
