@@ -51,8 +51,12 @@ struct parts { /* private to part.c */
     int next_one; /* partition to be begun */
     int pending;
     enum tg_err first_error;
-    struct timer timer; /* for the next turn */
-    struct call *prev, *next;
+};
+
+struct pace { /* private to part.c: the call goes on in a later turn */
+    void (*go_on)(struct call *c, bool lost);
+    struct timer timer;
+    struct call *prev, *next; /* admin->paced */
 };
 
 struct call {
@@ -80,6 +84,7 @@ struct call {
     struct shard *shard;
     struct topic_name topic; /* res_topic_name */
     struct parts parts;
+    struct pace pace;
     json_t *results;   /* part.c: of parts, by topic */
     json_t *parsed;    /* the body, when parts look into it */
     void *handler_own; /* what else they need; freed with the call */

@@ -50,20 +50,39 @@ static void on_arrival(struct visit *v, struct topic *t)
     p->run(p, t);
 }
 
-static void go_on(struct call *c);
+/* ---- a call that goes on in a later turn ---- */
+
+static void end_pause(struct call *c, bool lost)
+{
+    DL_DELETE2(c->admin->paced, c, pace.prev, pace.next);
+    c->pace.go_on(c, lost);
+}
 
 static void on_turn(struct timer *t, int64_t now_ns)
 {
-    struct call *c = (struct call *)((char *)t - offsetof(struct call, parts.timer));
     (void)now_ns;
-    DL_DELETE2(c->admin->paced, c, parts.prev, parts.next);
-    go_on(c);
+    end_pause((struct call *)((char *)t - offsetof(struct call, pace.timer)), false);
 }
+
+void call_go_on_later(struct call *c, int64_t wait_ns, void (*go_on)(struct call *c, bool lost))
+{
+    c->pace.go_on = go_on;
+    DL_APPEND2(c->admin->paced, c, pace.prev, pace.next);
+    timer_init(&c->pace.timer, on_turn);
+    timer_arm(c->shard->worker, &c->pace.timer, shard_now_ns(c->shard) + wait_ns);
+}
+
+void parts_abandon(struct admin *a)
+{
+    while (a->paced != NULL)
+        end_pause(a->paced, true);
+}
+
+/* ---- parts ---- */
 
 static void begin(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e))
 {
     c->parts = (struct parts){.run = run, .all_done = all_done, .pending = 1};
-    timer_init(&c->parts.timer, on_turn);
     json_decref(c->results);
     c->results = json_object();
 }
@@ -89,11 +108,15 @@ void part_on_topic(struct call *c, part_run run, void (*all_done)(struct call *c
 }
 
 /* When it is gone by now, nothing more is begun. */
-static void go_on(struct call *c)
+static void go_on(struct call *c, bool lost)
 {
     struct partitioned *whole = registry_partitioned(res_registry(c), c->topic.full);
     struct parts *s = &c->parts;
     int end = whole != NULL ? whole->partitions : 0;
+    if (lost) {
+        ended(c, TG_ECLOSED);
+        return;
+    }
     for (int n = 0; n < PARTS_PER_TURN && s->pending < PARTS_AT_ONCE && s->next_one < end; n++) {
         struct place *one = res_partition(c, whole, s->next_one++);
         if (one != NULL)
@@ -104,8 +127,7 @@ static void go_on(struct call *c)
         return;
     }
     int64_t wait_ns = s->pending < PARTS_AT_ONCE ? 0 : MONO_MS;
-    DL_APPEND2(c->admin->paced, c, parts.prev, parts.next);
-    timer_arm(c->shard->worker, &s->timer, shard_now_ns(c->shard) + wait_ns);
+    call_go_on_later(c, wait_ns, go_on);
 }
 
 bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e))
@@ -117,17 +139,8 @@ bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c,
     begin(c, run, all_done);
     if (whole == NULL)
         begin_one(c, p);
-    go_on(c);
+    go_on(c, false);
     return true;
-}
-
-void parts_abandon(struct admin *a)
-{
-    while (a->paced != NULL) {
-        struct call *c = a->paced;
-        DL_DELETE2(a->paced, c, parts.prev, parts.next);
-        ended(c, TG_ECLOSED);
-    }
 }
 
 json_t *part_result(struct call *c)

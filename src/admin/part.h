@@ -28,6 +28,10 @@ void part_end(struct part *p, enum tg_err e);
 void part_on_topic(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e));
 /* The topic c->topic, or each partition of it that is there. False, and nothing done: neither. */
 bool part_on_each(struct call *c, part_run run, void (*all_done)(struct call *c, enum tg_err e));
+/* What is long is done some a turn, so that nobody's messages wait for all of it: <go_on> is called
+ * on the control worker in a later turn, not before <wait_ns>. <lost>: the broker stops, there are
+ * no more turns. */
+void call_go_on_later(struct call *c, int64_t wait_ns, void (*go_on)(struct call *c, bool lost));
 /* The only result; takes it out of the call. */
 json_t *part_result(struct call *c);
 /* The workers have ended, and all that was begun with them: what was still to be begun is not. Main

@@ -1,17 +1,48 @@
 /* res_blocks.c - /admin/v2/blocks: who an administrator has stopped (broker/block.h). */
 #include <stdlib.h>
 
+#include "admin/part.h"
 #include "admin/res.h"
 #include "base/alloc.h"
 #include "base/mono.h"
 #include "broker/block.h"
 
+enum { LISTED_PER_TURN = 100 }; /* some 3 us each */
+
+/* ---- listing: some a turn, in the order of their ids ---- */
+
+struct listing { /* call->handler_own; the list itself is call->results */
+    uint64_t last_id;
+};
+
+static void list_more(struct call *c, bool lost)
+{
+    struct listing *l = c->handler_own;
+    const struct block *b = registry_blocks(res_registry(c));
+    if (lost) {
+        reply_err(c, TG_ECLOSED);
+        return;
+    }
+    while (b != NULL && b->id <= l->last_id)
+        b = b->next;
+    for (int n = 0; b != NULL && n < LISTED_PER_TURN; n++, b = b->next) {
+        json_array_append_new(c->results, block_to_json(b));
+        l->last_id = b->id;
+    }
+    if (b != NULL) {
+        call_go_on_later(c, 0, list_more);
+        return;
+    }
+    json_t *list = c->results;
+    c->results = NULL;
+    reply_json(c, 200, list);
+}
+
 void blocks_list(struct call *c)
 {
-    json_t *list = json_array();
-    for (const struct block *b = registry_blocks(res_registry(c)); b != NULL; b = b->next)
-        json_array_append_new(list, block_to_json(b));
-    reply_json(c, 200, list);
+    c->handler_own = xcalloc(1, sizeof(struct listing));
+    c->results = json_array();
+    list_more(c, false);
 }
 
 static const struct block *named(struct call *c)

@@ -126,7 +126,7 @@ const char *registry_author(const struct registry *r);
 /* ---- blocks (block.h) ---- */
 
 /* The first; walk with next. */
-const struct block *registry_blocks(const struct registry *r);
+const struct block *registry_blocks(const struct registry *r);       /* list, by id */
 struct block *registry_block(const struct registry *r, uint64_t id); /* NULL: none */
 /* Takes <b>; takes the place of one with that kind and name. *id is its id when <done> is called
  * with TG_OK: it is in force everywhere then. TG_ELIMIT: BLOCKS_MAX stand. */

@@ -56,12 +56,25 @@ static void drop(struct registry *r, struct block *b)
     block_free(b);
 }
 
+/* A new one is the last. */
+static void put_in_order(struct registry *r, struct block *b)
+{
+    struct block *at = r->blocks != NULL ? r->blocks->prev : NULL; /* the tail */
+    if (at == NULL || at->id < b->id) {
+        DL_APPEND(r->blocks, b);
+        return;
+    }
+    while (at != r->blocks && at->prev->id > b->id)
+        at = at->prev;
+    DL_PREPEND_ELEM(r->blocks, at, b);
+}
+
 static void take(struct registry *r, struct block *b)
 {
     struct block *before = same_kind_and_name(r, b);
     if (before != NULL)
         drop(r, before);
-    DL_APPEND(r->blocks, b);
+    put_in_order(r, b);
     r->block_count++;
     if (b->id > r->last_block)
         r->last_block = b->id;

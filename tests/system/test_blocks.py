@@ -376,3 +376,16 @@ def test_blocks_on_the_command_line(shared, topic):
     assert shared.cli("block", "remove", "--topic", topic, check=False).returncode == 4
     assert shared.cli("block", "add", check=False).returncode == 2
     assert shared.cli("block", "add", "--topic", "a", "--role", "b", check=False).returncode == 2
+
+
+def test_many_blocks_are_listed_in_the_order_of_their_ids(make_broker):
+    """Some a turn; also after a restart, and where one was replaced."""
+    b = make_broker()
+    ids = [b.ok("POST", "/blocks", {"kind": "topic", "name": f"persistent://public/default/t{i}"})["id"] for i in range(250)]
+    again = b.ok("POST", "/blocks", {"kind": "topic", "name": "persistent://public/default/t7", "note": "again"})
+    assert again["id"] == ids[7]
+    b.ok("DELETE", f"/blocks/{ids[120]}")
+    expected = [i for i in ids if i != ids[120]]
+    assert [x["id"] for x in b.ok("GET", "/blocks")] == expected
+    b.restart()
+    assert [x["id"] for x in b.ok("GET", "/blocks")] == expected

@@ -63,6 +63,33 @@ def test_a_subscription_with_many_consumers_of_a_client_is_one_that_waits(broker
     assert [w["subscription"] for w in got["waitingSubscriptions"]] == ["sub"]
 
 
+def test_explain_of_a_topic_with_many_turns_worth_has_each_of_them_once(broker, topic):
+    n = 330
+    fill(broker, topic, 2)
+    none_may_go(broker, topic)
+    broker.set_rate(topic, 1, publishThrottlingPeriodInMs=3600000)
+    with raw.Connection(broker) as c:
+        c.write(b"".join(raw.subscribe(topic, f"s{i}", i, i) for i in range(n)))
+        for _ in range(n):
+            c.expect(raw.SUCCESS)
+        c.write(b"".join(raw.flow(10, i) for i in range(n)))
+        for i in range(n):
+            c.write(raw.producer(topic, i, 1000 + i, name=f"p{i}") + raw.send(0, producer_id=i))
+        everything = {f"p{i}" for i in range(n)}
+
+        def got():
+            x = broker.ok("GET", f"{path(topic)}/explain")
+            return x["throttledProducers"] >= n - 1 and x["dispatch"]["throttledSubscriptions"] >= n - 1 and x
+
+        x = harness.wait_for(got, what="all to wait")
+    names = [w["producerName"] for w in x["waiting"]]
+    assert len(names) == len(set(names)) == x["throttledProducers"] and set(names) <= everything
+    names = [w["subscription"] for w in x["dispatch"]["waiting"]]
+    assert len(names) == len(set(names)) == x["dispatch"]["throttledSubscriptions"]
+    assert [s["binding"] for s in x["scopes"] if s["kind"] == "topic"] == [True]
+    assert x["parkedMessages"] == x["throttledProducers"]
+
+
 def test_the_command_that_would_help_keeps_the_rest_of_the_limit(broker, topic):
     broker.ok("PUT", path(topic))
     own = {"publishThrottlingRateInMsg": 10, "publishThrottlingRateInByte": 5000, "publishThrottlingBurstInMsg": 70,

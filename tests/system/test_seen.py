@@ -91,8 +91,8 @@ def test_a_quota_counts_who_waits_how_long_and_what_was_delayed(house):
         tree = house.ok("GET", "/limits")
         assert node(tree, "namespace", "big/a")["waitingProducers"] == 4
         assert node(tree, "namespace", "big/b")["throttlings"] == 0
-    done = harness.wait_for(lambda: (g := house.ok("GET", "/limits/namespaces/big/a"))["waitingProducers"] == 0 and g)
-    assert done["parkedMessages"] == 0
+    done = harness.wait_for(lambda: (g := house.ok("GET", "/limits/namespaces/big/a"))["waitingProducers"] == 0 and
+                            g["parkedMessages"] == 0 and g)  # of two moments: one may be ahead of the other
     again = house.ok("GET", "/limits/namespaces/big/a")
     assert again["throttledSeconds"] == done["throttledSeconds"] and again["throttledWallSeconds"] == done["throttledWallSeconds"]
 
