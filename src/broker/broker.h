@@ -141,7 +141,8 @@ static inline struct shard *shard_of(struct worker *w)
 {
     return worker_user(w);
 }
-/* The turn's wall clock: what entries are stamped with. */
+/* The wall clock at shard_now_ns: what entries are stamped with, so that their times show what
+ * limits let pass. */
 int64_t shard_wall_ns(struct shard *s);
 static inline int64_t shard_now_ns(const struct shard *s)
 {

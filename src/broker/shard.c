@@ -96,7 +96,7 @@ int64_t shard_wall_ns(struct shard *s)
     int64_t now = shard_now_ns(s);
     if (s->wall_of_ns != now) {
         s->wall_of_ns = now;
-        s->wall_ns = wall_now_ns();
+        s->wall_ns = wall_now_ns() - (mono_now_ns() - now); /* when limits were asked, too */
     }
     return s->wall_ns;
 }

@@ -14,8 +14,8 @@ PLACES = {
     "broker": ["{t}/a/x0", "{t}/a/x1", "{t}-2/a/x0", "{t}-2/b/x0"],
 }
 POLICIES = {  # of those that are set by a policy
-    "producer": "/persistent/{t}/a/x/producerPublishRate",
-    "topic": "/persistent/{t}/a/x/publishRate",
+    "producer": "/persistent/{t}/a/{x}/producerPublishRate",
+    "topic": "/persistent/{t}/a/{x}/publishRate",
     "partitioned topic": "/persistent/{t}/a/p/publishQuota",
     "namespace": "/namespaces/{t}/a/publishQuota",
     "tenant": "/tenants/{t}/publishQuota",
@@ -40,8 +40,9 @@ def prepare(broker, level, tenant):
     return [f"persistent://{x}" for x in topics]
 
 
-def set_limit(broker, level, tenant, rates, bursts=None):
-    """rates, bursts: by "messages", "bytes"; what is not named is not limited, or has the usual burst of a second."""
+def set_limit(broker, level, tenant, rates, bursts=None, topic="x"):
+    """rates, bursts: by "messages", "bytes"; what is not named is not limited, or has the usual burst of a second. topic:
+    of the levels producer and topic."""
     bursts = bursts or {}
     if level == "broker":
         assert not bursts, "the broker's settings have no burst"
@@ -54,7 +55,7 @@ def set_limit(broker, level, tenant, rates, bursts=None):
     else:
         body = {f"publishThrottlingRateIn{WORDS[u]}": rates.get(u, -1) for u in WORDS}
         body |= {f"publishThrottlingBurstIn{WORDS[u]}": n for u, n in bursts.items()}
-        broker.ok("POST", POLICIES[level].format(t=tenant), body)
+        broker.ok("POST", POLICIES[level].format(t=tenant, x=topic), body)
 
 
 def hang_group(broker, tenant):
@@ -64,7 +65,7 @@ def hang_group(broker, tenant):
         broker.ok("POST", f"/tenants/{tenant}-2/resourcegroup/{tenant}")
 
 
-def remove_limit(broker, level, tenant):
+def remove_limit(broker, level, tenant, topic="x"):
     """No trace is left, as far as limits go; who waits goes on at once."""
     if level == "broker":
         for name in BROKER_SETTINGS.values():
@@ -75,4 +76,4 @@ def remove_limit(broker, level, tenant):
             broker.ok("DELETE", f"/tenants/{tenant}-2/resourcegroup")
         broker.ok("DELETE", f"/resourcegroups/{tenant}")
     else:
-        broker.ok("DELETE", POLICIES[level].format(t=tenant))
+        broker.ok("DELETE", POLICIES[level].format(t=tenant, x=topic))
