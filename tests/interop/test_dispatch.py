@@ -1,6 +1,7 @@
 """Limits on what is delivered as an unmodified client meets them, counted at the client: in every window of a second no
 more than rate, burst and one batch; ±0.5 % or one batch over ten seconds; and smooth, in windows of 100 ms."""
 import collections
+import socket
 import threading
 import time
 
@@ -262,3 +263,75 @@ def test_ten_thousand_throttled_subscriptions_cost_nothing(make_broker):
         print(f"CPU {cost * 10:.2f} % of a core, memory {memory >> 20} MiB {grown:+d} B")
         assert cost <= 0.1
         assert grown < 1 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what, memory", [("topic", "512M"), ("topic", "64M"), ("namespace", "512M"), ("namespace", "64M")])
+def test_who_does_not_read_holds_nothing_of_a_limit_that_others_share(make_broker, connect, topic, what, memory):
+    """It is let in first, takes what its socket takes, and reads none of it; from memory, and from disk."""
+    broker = make_broker("--memory", memory)
+    other = topic if what == "topic" else topic + "-other"
+    client = connect(broker)
+    for t in {topic, other}:
+        subscribe_first(client, t, ["deaf", "reads"])
+        fill(client, t, 8000, size=8000)
+    if what == "topic":
+        limit(broker, topic, 500)
+    else:
+        broker.ok("POST", "/namespaces/public/default/dispatchQuota", {"dispatchThrottlingRateInMsg": 500})
+
+    def sent():
+        time.sleep(0.5)
+        return broker.stats(topic)["subscriptions"]["deaf"]["msgOutCounter"]
+    with raw.Connection(broker) as c:
+        c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        c.write(raw.subscribe(topic, "deaf"))
+        c.expect(raw.SUCCESS)
+        c.write(raw.flow(100_000))
+        seen = [-1, sent()]
+        while seen[-1] != seen[-2]:
+            seen.append(sent())
+        a = together(drained(connect, broker, other, 13, ["reads"]))
+        begin = a.first_refusal(500)
+        got = a.between(begin, begin + 10 * NS)
+        print(f"{got} in 10 s, {seen[-1]} of the other")
+        assert within(got, 5000, 1)
+        assert seen[-1] == sent() < 8000
+
+
+@pytest.mark.slow
+def test_fifty_consumers_that_come_back_at_once_are_spaced_and_all_get_in(make_broker, connect, topic):
+    """Each may subscribe once in four seconds: who has just done it, and is sent away, has to wait for that long."""
+    broker = make_broker()
+    limit_path = f"/{harness.rest_path(topic)}"
+    client = connect(broker)
+    client.subscribe(topic, "sub", consumer_type=pulsar.ConsumerType.Shared).close()
+    consumers = [client.subscribe(topic, "sub", consumer_type=pulsar.ConsumerType.Shared) for _ in range(50)]
+    broker.ok("POST", f"{limit_path}/subscribeRate", {"subscribeThrottlingRatePerConsumer": 1, "ratePeriodInSecond": 4})
+    first = time.monotonic()
+    broker.ok("PUT", f"{limit_path}/unload")  # the one attempt that each has at first
+
+    def there():
+        return len(broker.stats(topic)["subscriptions"]["sub"]["consumers"])
+    harness.wait_for(lambda: there() == 50, 30)
+    refused, begin = broker.stats(topic)["refusedSubscribes"], time.monotonic()
+    broker.ok("PUT", f"{limit_path}/unload")
+    came = []
+    while len(came) < 50:
+        assert time.monotonic() - begin < 40, came
+        came += [time.monotonic() - begin] * (there() - len(came))
+        time.sleep(0.02)
+    print(f"first {came[0]:.2f} s, last {came[-1]:.2f} s, "
+          f"refused {broker.stats(topic)['refusedSubscribes'] - refused}")
+    assert came[0] >= 4 - (begin - first) - 0.1
+    assert broker.stats(topic)["refusedSubscribes"] - refused >= 50
+    fill(client, topic, 200)
+    got = 0
+    for c in consumers:
+        while got < 200:
+            try:
+                c.acknowledge(c.receive(timeout_millis=100))
+                got += 1
+            except pulsar.Timeout:
+                break
+    assert got == 200
