@@ -205,6 +205,7 @@ static const struct row rows[] = {
     {6, true, 64, ask_and_charge, "the same, quotas in dry run: question and charge"},
     {0, false, 1, ask_and_charge, "a message a turn, no limit set: question and charge"},
     {6, false, 1, ask_and_charge, "a message a turn, all limited: question and charge"},
+    {6, false, 1, ask_only, "... the question: what a dispatch of one entry reserves"},
     {6, false, 64, reserve_run, "dispatch, runs of 64 entries, all limited: reserved and charged"},
     {6, false, 1, reserve_run, "dispatch, an entry a turn, all limited: reserved and charged"},
 };

@@ -162,6 +162,30 @@ def dispatch_neighbour(b):
               "<= 1.05 or inside A/A")
 
 
+@row
+def dispatch_neighbour_topic(b):
+    """B tails a topic of 200/s; on its connection and topic a subscription is over a limit of 100/s of its own; the control
+    is one without a limit."""
+    at = ",topic=persistent://public/default/a"
+    groups = [x for g in (f"name=in,rate=200,window=1000{at}", f"name=b,consumers=1,sub=b{at}",
+                          f"name=slow,consumers=1,sub=slow{at}") for x in ("--group", g)]
+
+    def run(limited):
+        with b.broker("os") as server:
+            prepare(b, server, "a", "b")
+            prepare(b, server, "a", "slow")
+            if limited and not b.args.against_itself:
+                server.admin("POST", topic_path("a") + "/slow/dispatchRate",
+                             {"dispatchThrottlingRateInMsg": 100, "dispatchThrottlingRateInByte": -1})
+            return p99_of(b.load(server, *groups, warmup=b.args.neighbour_warmup, seconds=b.args.neighbour_seconds), "b")
+    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
+    r = b.rounds("dispatch_neighbour_topic",
+                 {"free": lambda: run(False), "again": lambda: run(False), "over": lambda: run(True)}, count)
+    b.compare("dispatch_neighbour_topic A/A", "A free / A free", r["again"], r["free"], "p99_us", "us, B's p99", "")
+    b.compare("dispatch_neighbour_topic", "A over its limit / A free", r["over"], r["free"], "p99_us", "us, B's p99",
+              "<= 1.05 or inside A/A")
+
+
 NOT_HELD, HELD = "Tidegate-load-1", "Pulsar-CPP-v4.2.0"  # by the client's version
 
 
