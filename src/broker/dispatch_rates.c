@@ -83,9 +83,7 @@ void dispatch_set_rate(struct subscription *s)
     lim->rate = rate;
     lim->followed_ns = now_ns;
     fair_set_weight(&lim->waiter.node, weight_or_1(rate.weight));
-    bool changed = scope_set_limit(&lim->own, &now.spec, now.source, percent, now_ns);
-    lim->own.weight = (uint16_t)weight_or_1(rate.weight);
-    if (scope_set_dry_run(&lim->own, now.dry_run) || changed)
+    if (policy_put(&lim->own, &now, percent, now_ns))
         dispatch_go_on(lim);
 }
 

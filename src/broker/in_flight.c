@@ -46,6 +46,12 @@ bool flight_is_much(const struct flight_limit *l, struct flight grown)
     return is_much(grown.frames, limit.frames) || is_much(grown.bytes, limit.bytes);
 }
 
+void front_read_on(struct front *f)
+{
+    if (!f->is_full && !links_make_rest(f))
+        front_resume(f, REASON_CONNECTION_IN_FLIGHT);
+}
+
 void front_in_flight_changed(struct front *f)
 {
     struct flight limit = limit_of(&f->conn.shard->broker->flight_limit);
@@ -56,8 +62,7 @@ void front_in_flight_changed(struct front *f)
         links_tell_full(f);
     } else if (f->is_full && !is_over_half_of(all, limit)) {
         f->is_full = false;
-        if (!links_make_rest(f))
-            front_resume(f, REASON_CONNECTION_IN_FLIGHT);
+        front_read_on(f);
     }
 }
 

@@ -56,5 +56,8 @@ void conn_acknowledged(struct conn *c, uint64_t bytes);
 /* What the front has in flight, here or over there, has changed: pauses its socket or reads it
  * again. On the front's worker. */
 void front_in_flight_changed(struct front *f);
+/* It is not full, or a link does not make it rest, any more: its socket is read again, unless the
+ * other, or another link, still wants it to rest. The reason is one for all of them. */
+void front_read_on(struct front *f);
 
 #endif

@@ -106,8 +106,6 @@ bool links_make_rest(const struct front *f)
     return any;
 }
 
-/* Other links of the front, or what it has in flight itself, may still want it to rest: the reason
- * is one for all of them. */
 static void rest_no_more(struct link *l)
 {
     struct front *f = l->front;
@@ -115,13 +113,11 @@ static void rest_no_more(struct link *l)
         return;
     l->resting = false;
     atomic_store(&l->near_waits, false);
-    if (!f->is_full && !links_make_rest(f))
-        front_resume(f, REASON_CONNECTION_IN_FLIGHT);
+    front_read_on(f);
 }
 
-void link_forward(struct front *f, struct shard *at, const struct frame *frame)
+static void forward(struct link *l, const struct frame *frame)
 {
-    struct link *l = link_to(f, at);
     struct parcel *p = out_of(l);
     memcpy(parcel_reserve(p, frame->frame_len), frame_start(frame), frame->frame_len);
     p->len += frame->frame_len;
@@ -133,10 +129,16 @@ void link_forward(struct front *f, struct shard *at, const struct frame *frame)
     rest_no_more(l); /* the other worker may have caught up meanwhile */
 }
 
+void link_forward(struct front *f, struct shard *at, const struct frame *frame)
+{
+    forward(link_to(f, at), frame);
+}
+
 uint64_t link_forward_open(struct front *f, struct shard *at, const struct frame *frame)
 {
-    uint64_t opens = ++link_to(f, at)->opens;
-    link_forward(f, at, frame);
+    struct link *l = link_to(f, at);
+    uint64_t opens = ++l->opens;
+    forward(l, frame);
     return opens;
 }
 
@@ -146,7 +148,7 @@ void link_forward_send(struct front *f, struct shard *at, const struct frame *fr
     struct flight one = {1, frame->body_len};
     l->sent = flight_plus(l->sent, one);
     f->far_in_flight = flight_plus(f->far_in_flight, one);
-    link_forward(f, at, frame);
+    forward(l, frame);
     front_in_flight_changed(f);
 }
 

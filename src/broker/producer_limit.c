@@ -33,9 +33,7 @@ void producer_limit_set(struct producer *p, const struct rate_choice *rate)
         return;
     if (!p->own)
         p->own = limit_new(p);
-    bool changed = scope_set_limit(&p->own->scope, &rate->spec, rate->source, percent, now_ns);
-    p->own->scope.weight = (uint16_t)weight_or_1(rate->weight);
-    if ((scope_set_dry_run(&p->own->scope, rate->dry_run) || changed) && producer_waits_alone(p))
+    if (policy_put(&p->own->scope, rate, percent, now_ns) && producer_waits_alone(p))
         publish_own_tokens(p, now_ns);
 }
 

@@ -9,7 +9,6 @@
 #define AT(field) .offset = offsetof(struct settings, field)
 #define TRUTH     .kind = SETTING_CHOICE, .word = {"false", "true"}
 
-/* 2^40: the highest rate that the limiter's arithmetic promises (include/tidegate/limiter.h). */
 #define MIB           (INT64_C(1) << 20)
 #define DYNAMIC_TRUTH .is_dynamic = 1, TRUTH
 #define DYNAMIC_RATE                                                                               \

@@ -111,9 +111,7 @@ bool topic_line_set_limit(struct topic_line *l, const struct rate_choice *rate)
 {
     const struct shard *s = l->topic->shard;
     int percent = (int)s->broker->settings->initial_burst_percent;
-    bool changed = scope_set_limit(&l->scope, &rate->spec, rate->source, percent, shard_now_ns(s));
-    l->scope.weight = (uint16_t)weight_or_1(rate->weight);
-    return scope_set_dry_run(&l->scope, rate->dry_run) || changed;
+    return policy_put(&l->scope, rate, percent, shard_now_ns(s));
 }
 
 void topic_line_limit_changed(struct topic_line *l, int64_t now_ns)

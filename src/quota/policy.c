@@ -37,3 +37,10 @@ struct rate_choice policy_subscription_rate(const struct rate_policy *own,
 {
     return own->present ? chosen(own, LIMIT_FROM_SUBSCRIPTION) : *of_each;
 }
+
+bool policy_put(struct scope *s, const struct rate_choice *c, int initial_percent, int64_t now_ns)
+{
+    bool changed = scope_set_limit(s, &c->spec, c->source, initial_percent, now_ns);
+    s->weight = (uint16_t)weight_or_1(c->weight);
+    return scope_set_dry_run(s, c->dry_run) || changed;
+}

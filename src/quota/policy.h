@@ -1,6 +1,6 @@
 /* policy.h - which rate applies to a topic, to each producer or subscription on it, or to each
  * consumer that comes: the topic's own policy, else the namespace's, else the broker's default
- * (a setting of broker.conf). Pulsar's precedence. Pure. */
+ * (a setting of broker.conf). Pulsar's precedence. Pure, but for policy_put. */
 #ifndef QUOTA_POLICY_H
 #define QUOTA_POLICY_H
 
@@ -49,5 +49,9 @@ struct rate_choice policy_subscription_rate(const struct rate_policy *own,
 /* Each may be NULL or not present: it says nothing. */
 struct rate_choice policy_rate(const struct rate_policy *topic, const struct rate_policy *ns,
                                const struct rate_policy *broker_default);
+
+/* Puts <c> in force at <s>: limit, source, weight, dry run. True when more than the weight changed:
+ * those who wait may go on. */
+bool policy_put(struct scope *s, const struct rate_choice *c, int initial_percent, int64_t now_ns);
 
 #endif

@@ -12,8 +12,7 @@
 #include "base/map.h"
 
 struct shared_terms {
-    struct tg_limit_terms terms; /* first */
-    struct tg_limit_spec key;
+    struct tg_limit_terms terms; /* first; its spec is the key */
     uint64_t users;
     UT_hash_handle hh;
 };
@@ -41,8 +40,7 @@ static struct shared_terms *add(const struct tg_limit_spec *key)
 {
     struct shared_terms *t = xcalloc(1, sizeof *t);
     t->terms = tg_limit_terms_make(key);
-    t->key = *key;
-    HASH_ADD(hh, table, key, sizeof t->key, t);
+    HASH_ADD(hh, table, terms.spec, sizeof t->terms.spec, t);
     return t;
 }
 
