@@ -122,6 +122,14 @@ def p99_of(result, name):
     return {"p99_us": next(g["p99_us"] for g in result["groups"] if g["name"] == name)}
 
 
+def compare_p99(b, name, run, same, what, unit="us, B's p99"):
+    """run(True) beside run(False), and that beside itself; <same> and <what> say so in the table."""
+    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
+    r = b.rounds(name, {"control": lambda: run(False), "again": lambda: run(False), "limited": lambda: run(True)}, count)
+    b.compare(name + " A/A", same, r["again"], r["control"], "p99_us", unit, "")
+    b.compare(name, what, r["limited"], r["control"], "p99_us", unit, "<= 1.05 or inside A/A")
+
+
 @row
 def dispatch_tail(b):
     """From the producer's socket to the consumer's, 1000 messages a second, all of them below the limits."""
@@ -131,10 +139,7 @@ def dispatch_tail(b):
             set_every_dispatch_limit(b, server, limited)
             return p99_of(b.load(server, *tail("b", 1000), warmup=b.args.neighbour_warmup,
                                  seconds=b.args.neighbour_seconds), "b")
-    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
-    r = b.rounds("dispatch_tail", {"none": lambda: run(False), "again": lambda: run(False), "set": lambda: run(True)}, count)
-    b.compare("dispatch_tail A/A", "none / none", r["again"], r["none"], "p99_us", "us, p99", "")
-    b.compare("dispatch_tail", "set, not reached / none", r["set"], r["none"], "p99_us", "us, p99", "<= 1.05 or inside A/A")
+    compare_p99(b, "dispatch_tail", run, "none / none", "set, not reached / none", "us, p99")
 
 
 @row
@@ -155,11 +160,7 @@ def dispatch_neighbour(b):
                 a = ["--group", "name=a,consumers=1,topic=persistent://public/default/a"]
             return p99_of(b.load(server, *a, *tail("b", 200), warmup=b.args.neighbour_warmup,
                                  seconds=b.args.neighbour_seconds), "b")
-    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
-    r = b.rounds("dispatch_neighbour", {"paced": lambda: run(False), "again": lambda: run(False), "over": lambda: run(True)}, count)
-    b.compare("dispatch_neighbour A/A", "A paced / A paced", r["again"], r["paced"], "p99_us", "us, B's p99", "")
-    b.compare("dispatch_neighbour", "A at its limit / A paced at it", r["over"], r["paced"], "p99_us", "us, B's p99",
-              "<= 1.05 or inside A/A")
+    compare_p99(b, "dispatch_neighbour", run, "A paced / A paced", "A at its limit / A paced at it")
 
 
 @row
@@ -178,12 +179,7 @@ def dispatch_neighbour_topic(b):
                 server.admin("POST", topic_path("a") + "/slow/dispatchRate",
                              {"dispatchThrottlingRateInMsg": 100, "dispatchThrottlingRateInByte": -1})
             return p99_of(b.load(server, *groups, warmup=b.args.neighbour_warmup, seconds=b.args.neighbour_seconds), "b")
-    count = b.args.rounds if b.args.quick else max(10, b.args.rounds)
-    r = b.rounds("dispatch_neighbour_topic",
-                 {"free": lambda: run(False), "again": lambda: run(False), "over": lambda: run(True)}, count)
-    b.compare("dispatch_neighbour_topic A/A", "A free / A free", r["again"], r["free"], "p99_us", "us, B's p99", "")
-    b.compare("dispatch_neighbour_topic", "A over its limit / A free", r["over"], r["free"], "p99_us", "us, B's p99",
-              "<= 1.05 or inside A/A")
+    compare_p99(b, "dispatch_neighbour_topic", run, "A free / A free", "A over its limit / A free")
 
 
 NOT_HELD, HELD = "Tidegate-load-1", "Pulsar-CPP-v4.2.0"  # by the client's version

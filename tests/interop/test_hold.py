@@ -122,17 +122,23 @@ def test_batched(holding, connect, topic):
     check_exact(holding, client, topic, sender)
 
 
-def test_chunked(make_broker, connect, topic):
-    """Messages of three chunks each; a hold may begin between two chunks of one. (The window is never full: in the
-    middle of a message this client then stops for good, held or not.)"""
-    broker = make_broker(config={"tidegateParkDelayMs": PARK_MS, "maxMessageSize": 100_000})
+def check_chunked(make_broker, connect, topic, chunk, window, pace, seconds):
+    """Messages of two and a half chunks."""
+    broker = make_broker(config={"tidegateParkDelayMs": PARK_MS, "maxMessageSize": chunk})
     client = connect(broker)
     limited(broker, topic, 50)
-    sender = Sender(producer(client, topic, chunking_enabled=True, max_pending_messages=1000), size=250_000, pace=40)
-    time.sleep(3)
+    sender = Sender(producer(client, topic, chunking_enabled=True, max_pending_messages=window), size=chunk * 5 // 2,
+                    pace=pace)
+    time.sleep(seconds)
     sender.stop()
     check_exact(broker, client, topic, sender)
     assert broker.stats(topic)["msgInCounter"] == 3 * sender.sent
+
+
+def test_chunked(make_broker, connect, topic):
+    """Messages of three chunks each; a hold may begin between two chunks of one. (The window is never full: in the
+    middle of a message this client then stops for good, held or not.)"""
+    check_chunked(make_broker, connect, topic, chunk=100_000, window=1000, pace=40, seconds=3)
 
 
 def test_partitioned(holding, connect, topic):
@@ -259,14 +265,7 @@ def test_exact_for_a_minute(make_broker, connect, topic, words):
 @pytest.mark.limit(240)
 def test_chunked_for_a_minute(make_broker, connect, topic):
     """60 chunks a second come where 50 may pass: more and more of them are outstanding."""
-    broker = make_broker(config={"tidegateParkDelayMs": PARK_MS, "maxMessageSize": 10_000})
-    client = connect(broker)
-    limited(broker, topic, 50)
-    sender = Sender(producer(client, topic, chunking_enabled=True, max_pending_messages=2000), size=25_000, pace=20)
-    time.sleep(60)
-    sender.stop()
-    check_exact(broker, client, topic, sender)
-    assert broker.stats(topic)["msgInCounter"] == 3 * sender.sent
+    check_chunked(make_broker, connect, topic, chunk=10_000, window=2000, pace=20, seconds=60)
 
 
 @pytest.mark.slow
